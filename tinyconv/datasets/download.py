@@ -1,0 +1,135 @@
+"""Fetching a file from its public mirrors into the cache: checked, atomic, nothing left behind on failure.
+
+The cache is the folder that the environment variable ``TINYCONV_HOME`` names (default ``~/.cache/tinyconv``).
+``TINYCONV_OFFLINE=1`` forbids every download.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+__all__ = ["DownloadError", "download", "home"]
+
+BLOCK = 1 << 16
+
+
+class DownloadError(OSError):
+    """No mirror delivered the file; the message tells why, and where to put the file by hand."""
+
+
+def home() -> Path:
+    """Return the folder of the cache, which need not exist: ``TINYCONV_HOME``, else ``~/.cache/tinyconv``.
+
+    Examples
+    --------
+    >>> from unittest.mock import patch
+    >>> with patch.dict("os.environ", TINYCONV_HOME="/data/tinyconv"):
+    ...     home().as_posix()
+    '/data/tinyconv'
+    """
+    return Path(os.environ.get("TINYCONV_HOME") or "~/.cache/tinyconv").expanduser()
+
+
+def download(
+    urls: Sequence[str], path: str | os.PathLike[str], sha256: str, size: int, *, timeout: float = 10.0
+) -> Path:
+    """Fetch a file from the first mirror that delivers it intact.
+
+    A URL that ends in ``.gz`` for a path that does not is unpacked on the way: `sha256` and `size` are those
+    of the file as it is stored, and therefore the same whichever mirror compressed it.
+
+    The file appears under its name only when it is complete and right. Until then it is a hidden ``.part``
+    file of this process's own in the same folder, which is removed on any failure (Ctrl-C included), so
+    several processes may fetch the same file at once. A progress bar is drawn where stderr is a terminal.
+
+    Parameters
+    ----------
+    urls : mirrors, tried in this order.
+    path : where the file goes; its folder is made.
+    sha256 : checksum of the stored file, 64 hexadecimal digits.
+    size : number of bytes of the stored file; a longer answer is cut off there and refused.
+    timeout : seconds of silence after which a mirror is given up.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    DownloadError
+        Where no mirror delivered the file, or ``TINYCONV_OFFLINE`` is set.
+
+    Examples
+    --------
+    >>> from unittest.mock import patch
+    >>> with patch.dict("os.environ", TINYCONV_OFFLINE="1"):
+    ...     download(["https://example.org/a.bin"], "data/a.bin", sha256="0" * 64, size=3)
+    Traceback (most recent call last):
+    tinyconv.datasets.download.DownloadError: could not download a.bin:
+      TINYCONV_OFFLINE is set, so nothing is downloaded
+      To do it by hand, put the file there as data/a.bin
+    """
+    path = Path(path)
+    reasons = []
+    if os.environ.get("TINYCONV_OFFLINE", "0") not in ("", "0"):
+        urls, reasons = (), ["TINYCONV_OFFLINE is set, so nothing is downloaded"]
+    for url in urls:
+        try:
+            return _fetch(url, path, sha256, size, timeout)
+        except _failures() as error:
+            reasons.append(f"{url}: {error or type(error).__name__}")
+    by_hand = f"To do it by hand, put the file there as {path}"
+    raise DownloadError("\n  ".join([f"could not download {path.name}:", *reasons, by_hand]))
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a mirror may do to us: refuse, stall, break off, send rubbish."""
+    from http.client import HTTPException
+
+    return OSError, HTTPException, zlib.error, ValueError  # OSError: URLError and timeouts too
+
+
+def _fetch(url: str, path: Path, sha256: str, size: int, timeout: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    digest, received = hashlib.sha256(), 0
+    try:
+        with open(part, "xb") as file:
+            for block in _blocks(url, unpack=url.endswith(".gz") and path.suffix != ".gz", timeout=timeout):
+                received += len(block)
+                if received > size:
+                    raise ValueError(f"expected {size} bytes. Received more")
+                digest.update(block)
+                file.write(block)
+        if received < size:
+            raise ValueError(f"expected {size} bytes. Received {received}")
+        if digest.hexdigest() != sha256:
+            raise ValueError(f"expected SHA-256 {sha256}. Received {digest.hexdigest()}")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _blocks(url: str, *, unpack: bool, timeout: float) -> Iterator[bytes]:
+    """The content behind a URL, block by block, with a progress bar on a terminal."""
+    # Here, not above: importing these takes longer than importing all of tinyconv.datasets.
+    from urllib.request import Request, urlopen
+
+    from tqdm import tqdm
+
+    inflater = zlib.decompressobj(wbits=31) if unpack else None  # 31: a gzip header and trailer
+    with urlopen(Request(url, headers={"User-Agent": "tinyconv"}), timeout=timeout) as response:
+        length = int(response.headers.get("Content-Length") or 0) or None
+        name = url.rsplit("/", 1)[-1]
+        # disable=None: drawn on a terminal only
+        with tqdm(total=length, desc=name, unit="B", unit_scale=True, disable=None) as bar:
+            while block := response.read(BLOCK):
+                bar.update(len(block))
+                yield inflater.decompress(block) if inflater else block
