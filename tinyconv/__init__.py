@@ -1,4 +1,14 @@
-"""tinyconv: a small convolutional-network engine with automatic differentiation, written to be read."""
+"""tinyconv: a convolutional-network engine with automatic differentiation, from scratch, with Keras's names.
+
+The public face: ``Sequential``, ``Model``, ``Input``, ``load_model``; ``layers``, ``optimizers``, ``losses``, ``metrics``,
+``callbacks``, ``initializers``, ``regularizers``, ``datasets``, ``applications``; beneath them ``Tensor``, ``ops``,
+``grad``, ``no_grad``, ``Function``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -7,5 +17,53 @@ from tinyconv.function import Function, grad
 from tinyconv.random import set_seed
 from tinyconv.tensor import Tensor, enable_grad, is_grad_enabled, no_grad, stop_gradient
 
-__all__ = ["Function", "Tensor", "config", "enable_grad", "grad", "is_grad_enabled", "no_grad", "ops", "random",
-           "set_seed", "stop_gradient"]  # fmt: skip
+if TYPE_CHECKING:
+    from tinyconv import (
+        activations,
+        applications,
+        callbacks,
+        constraints,
+        datasets,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        regularizers,
+        registry,
+        schedules,
+        testing,
+        viz,
+    )
+    from tinyconv.layers import Input
+    from tinyconv.models import Model, Sequential
+    from tinyconv.saving import load_model
+
+# What is imported at its first use, so that `import tinyconv` stays quick.
+_MODULES = (
+    "activations", "applications", "callbacks", "constraints", "datasets", "initializers", "layers", "losses", "metrics",
+    "models", "optimizers", "registry", "regularizers", "saving", "schedules", "testing", "viz",
+)  # fmt: skip
+_NAMES = {"Input": "layers", "Model": "models", "Sequential": "models", "load_model": "saving"}
+
+__all__ = [
+    "Function", "Input", "Model", "Sequential", "Tensor", "activations", "applications", "callbacks", "config",
+    "constraints", "datasets", "enable_grad", "grad", "initializers", "is_grad_enabled", "layers", "load_model",
+    "losses", "metrics", "models", "no_grad", "ops", "optimizers", "random", "registry", "regularizers", "schedules",
+    "set_seed", "stop_gradient", "testing", "viz",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"tinyconv.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"tinyconv.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'tinyconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

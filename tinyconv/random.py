@@ -7,9 +7,14 @@ counter-based stream (``random_uniform`` of the backends), equal on every backen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 _generator = np.random.default_rng()
+_override: ContextVar[np.random.Generator | None] = ContextVar("tinyconv_generator", default=None)
 
 
 def set_seed(seed: int) -> None:
@@ -36,10 +41,20 @@ def set_seed(seed: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The one generator; its state advances with every draw."""
-    return _generator
+    """The one generator, or the one that ``use`` put in its place here; its state advances with every draw."""
+    return _override.get() or _generator
+
+
+@contextmanager
+def use(source: np.random.Generator) -> Iterator[None]:
+    """Draw from ``source`` inside this context: how a model trains from a stream of its own that it can save."""
+    token = _override.set(source)
+    try:
+        yield
+    finally:
+        _override.reset(token)
 
 
 def next_key() -> int:
     """A fresh 64-bit key for a backend's ``random_uniform``."""
-    return int(_generator.integers(0, 2**64, dtype=np.uint64))
+    return int(generator().integers(0, 2**64, dtype=np.uint64))

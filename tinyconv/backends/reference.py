@@ -82,7 +82,7 @@ class ReferenceBackend:
         """Gauss error function."""
         from scipy.special import erf
 
-        return erf(x)
+        return self.xp.asarray(erf(x), dtype=x.dtype)
 
     def sigmoid(self, x: Array) -> Array:
         """``1 / (1 + exp(-x))`` without overflow."""
@@ -259,6 +259,43 @@ class ReferenceBackend:
         columns = self.xp.broadcast_to(dy[:, :, :, None, None], (n, oh, ow, *window.kernel, c))
         return self._add_windows(columns, input_shape, window)
 
+    # --- image filtering ---------------------------------------------------------------------------------------
+
+    def filter2d(
+        self,
+        image: Array,
+        kernels: Sequence[Array],
+        anchor: tuple[int, int],
+        delta: float,
+        border: str,
+        dtype: Any,
+        fused: bool,
+    ) -> Array:
+        """Correlation of (H, W, C) with kernels (KH, KW), one after the other, plus ``delta``: (H, W, C) of ``dtype``.
+
+        ``kernels`` is one kernel, or a row (1, KW) and a column (KH, 1). ``anchor`` is the (row, column) of their
+        product that lies over the pixel, ``border`` a mode of ``numpy.pad``. A sum starts with ``delta`` and runs over
+        the taps that are not 0 in row-major order, in the kernels' type; ``fused``: each product is added before it is
+        rounded. Integer results are rounded half to even and saturate.
+        """
+        xp = self.xp
+        taps = kernels[-1].shape[0], kernels[0].shape[1]
+        widths = [(before, k - 1 - before) for before, k in zip(anchor, taps)]
+        x = xp.pad(image, (*widths, (0, 0)), mode=border).astype(kernels[0].dtype)
+        for kernel in kernels:
+            h, w = x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1
+            start = delta if kernel is kernels[-1] else 0
+            total = xp.full((h, w, x.shape[2]), start, kernel.dtype)
+            wide = np.float64 if fused else kernel.dtype  # holds products of float32 without rounding
+            for i, j in np.argwhere(kernel != 0):
+                product = kernel[i, j].astype(wide) * x[i : i + h, j : j + w].astype(wide)
+                total = (total + product).astype(kernel.dtype)
+            x = total
+        if np.dtype(dtype).kind in "iu":
+            limits = np.iinfo(dtype)
+            x = xp.clip(xp.rint(x), limits.min, limits.max)
+        return x.astype(dtype)
+
     # --- random numbers ----------------------------------------------------------------------------------------
 
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
@@ -343,7 +380,7 @@ def _is_basic(index: Any) -> bool:
 
 def _elementwise(name: str) -> Callable[..., Array]:
     def primitive(self: ReferenceBackend, *arrays: Any) -> Array:
-        return getattr(self.xp, name)(*arrays)
+        return self.xp.asarray(getattr(self.xp, name)(*arrays))  # NumPy gives scalars for arrays without axes
 
     primitive.__name__ = name
     primitive.__doc__ = f"Elementwise ``{name}``, as in NumPy."

@@ -21,7 +21,6 @@ from tinyconv.ops.elementwise import (
     greater_equal,
     log1p,
     maximum,
-    minimum,
     sigmoid,
     tanh,
     where,
@@ -63,7 +62,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``: the piecewise form, right for every alpha."""
     x = as_float(x)
-    return where(greater(x, 0), x, alpha * expm1(minimum(x, 0.0)))
+    positive = greater(x, 0)
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))  # the inner one keeps expm1 from overflowing
 
 
 def selu(x: Any) -> Tensor:

@@ -7,7 +7,7 @@ operands and ``z`` is the result; ``saves`` names those that must be kept for it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,11 +86,13 @@ def square(x: Any) -> Tensor:
     return Unary("square", lambda g, x, z: g * (2 * x), "x")(as_tensor(x))
 
 
-def _flat(primitive: str, meaning: str) -> Callable[[Any], Tensor]:
+def _flat(primitive: str, meaning: str, rounds: bool = False) -> Callable[[Any], Tensor]:
     """An operation that is piecewise constant, so that its gradient is 0 wherever it has one."""
 
     def operation(x: Any) -> Tensor:
         x = as_tensor(x)
+        if rounds and x.dtype.kind != "f":  # nothing to round, and NumPy would raise integers to float64
+            return x
         return Tensor._of(getattr(backends.of(x.data), primitive)(x.data))
 
     operation.__name__ = operation.__qualname__ = primitive
@@ -99,9 +101,9 @@ def _flat(primitive: str, meaning: str) -> Callable[[Any], Tensor]:
 
 
 sign = _flat("sign", "-1, 0 or 1")
-floor = _flat("floor", "Largest integer not above x")
-ceil = _flat("ceil", "Smallest integer not below x")
-rint = _flat("rint", "Nearest integer, halves to even")
+floor = _flat("floor", "Largest integer not above x", rounds=True)
+ceil = _flat("ceil", "Smallest integer not below x", rounds=True)
+rint = _flat("rint", "Nearest integer, halves to even", rounds=True)
 isnan = _flat("isnan", "Whether x is NaN")
 isfinite = _flat("isfinite", "Whether x is neither NaN nor infinite")
 isinf = _flat("isinf", "Whether x is infinite")
@@ -211,6 +213,7 @@ class ScalarPower(Function):
 
 def power(x: Any, y: Any) -> Tensor:
     """``x ** y``, elementwise with broadcasting; 0 ** 0 is 1 and has derivative 0 in both operands."""
+    y = y.item() if isinstance(y, np.generic) else y
     if isinstance(y, int | float) and not isinstance(y, bool):
         if y == 2:
             return square(x)
@@ -349,6 +352,12 @@ def promote(x: Any, y: Any, floating: bool = False, numbers: bool = False) -> tu
             astype(v, dtype) if isinstance(v, Tensor) and v.dtype.kind != "f" else v for v in (x, y)
         )
     return x, y
+
+
+def promote_all(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The rule of :func:`promote` for any number of tensors: integers beside floats take the first float's dtype."""
+    floats = [t.dtype for t in tensors if t.dtype.kind == "f"]
+    return [astype(t, floats[0]) if floats and t.dtype.kind != "f" else t for t in tensors]
 
 
 def sum_to(g: Any, shape: tuple[int, ...]) -> Tensor:

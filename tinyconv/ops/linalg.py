@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyconv.function import Function
 from tinyconv.geometry import normalize_axis
-from tinyconv.ops.elementwise import as_tensor, promote, sum_to
+from tinyconv.ops.elementwise import as_tensor, promote, promote_all, sum_to
 from tinyconv.ops.shape import broadcast_to, expand_dims, reshape, swapaxes, transpose
 from tinyconv.tensor import Tensor
 
@@ -117,7 +117,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     >>> tc.ops.einsum("ij,jk->ik", [[1.0, 2.0]], [[3.0], [4.0]]).tolist()
     [[11.0]]
     """
-    tensors = [as_tensor(x) for x in operands]
+    tensors = promote_all([as_tensor(x) for x in operands])
     inputs, output = _parse_einsum(subscripts, [t.ndim for t in tensors])
     sizes: dict[str, int] = {}
     for letters, t in zip(inputs, tensors, strict=True):
@@ -125,8 +125,6 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
             if sizes.setdefault(letter, n) not in (n, 1) and n != 1:
                 raise ValueError(f"einsum {subscripts!r}: axis {letter!r} has sizes {sizes[letter]} and {n}")
             sizes[letter] = max(sizes[letter], n)
-    for i in range(1, len(tensors)):
-        tensors[0], tensors[i] = promote(tensors[0], tensors[i])
     terms = [_simplify(t, inputs[i], inputs, output, i) for i, t in enumerate(tensors)]
     # An axis of size 1 broadcasts; letting it grow here keeps every letter's size unique in Einsum.
     terms = [(broadcast_to(t, [sizes[c] for c in letters]), letters) for t, letters in terms]

@@ -124,9 +124,11 @@ def local_response_norm(
     """
     x = as_float(x)
     axis = normalize_axis(axis, x.ndim)
+    if not x.size:
+        return x
     last = moveaxis(x, axis, x.ndim - 1)
     channels = last.shape[-1]
-    rows = last.size // max(channels, 1)
+    rows = last.size // channels
     window = Window((1, 2 * depth_radius + 1), (1, 1), ((0, 0), (depth_radius, depth_radius)), (1, 1))
     squares = reshape(square(last), (1, rows, channels, 1))  # a picture whose width are the channels
     sums = reshape(SumPool2D(window)(squares), last.shape)

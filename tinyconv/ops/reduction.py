@@ -112,10 +112,13 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product over ``axis``, by halving, so that its derivatives of any order hold at zeros too."""
     x = as_tensor(x)
     axes = as_axes(axis, x.ndim)
+    if x.dtype.kind != "f":
+        return Tensor._of(backends.of(x.data).prod(x.data, axes, keepdims))
     kept = _kept(x.shape, axes)
     others = [i for i in range(x.ndim) if i not in axes]
-    x = reshape(transpose(x, [*axes, *others]), (math.prod(x.shape[a] for a in axes), -1 if x.size else 0))
-    y = _halving_product(x) if len(x) else Tensor._of(backends.of(x.data).full(x.shape[1:], 1, x.dtype))
+    rows, columns = (math.prod(x.shape[a] for a in chosen) for chosen in (axes, others))
+    x = reshape(transpose(x, [*axes, *others]), (rows, columns))
+    y = _halving_product(x) if rows else sum(x, 0) + 1  # the product of nothing is 1
     return reshape(y, kept if keepdims else [kept[i] for i in others])
 
 

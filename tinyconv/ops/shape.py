@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyconv.function import Function
 from tinyconv.geometry import normalize_axis
-from tinyconv.ops.elementwise import as_tensor, sum_to
+from tinyconv.ops.elementwise import as_tensor, promote_all, sum_to
 from tinyconv.tensor import Tensor
 
 
@@ -144,7 +144,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     >>> tc.ops.concatenate([[1.0], [2.0, 3.0]]).tolist()
     [1.0, 2.0, 3.0]
     """
-    xs = [as_tensor(x) for x in tensors]
+    xs = promote_all([as_tensor(x) for x in tensors])
     if not xs:
         raise ValueError("concatenate expected at least one tensor. Received: none")
     axis = normalize_axis(axis, xs[0].ndim)

@@ -1,0 +1,92 @@
+"""Train LeNet on MNIST: the book's program, with its exact split, settings and 20 epochs.
+
+70,000 digits in the order of the old "MNIST original" file, 25 % of them for testing (random state 42), pixels scaled to
+0..1, SGD with learning rate 0.01, batches of 128. The book reports 98 % after 20 epochs (validation accuracy 0.9837).
+Without the full data set the 6,000 digits that ship with tinyconv are split the same way.
+
+    python -m examples.lenet_mnist --output runs/lenet
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv.metrics import classification_report
+
+
+def load_digits(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Training and test images (N, 28, 28, 1) in 0..1, and their labels."""
+    images, labels = tc.datasets.mnist.load_mldata_order(source)
+    x = images[..., None].astype("float32") / 255
+    x_train, x_test, y_train, y_test = tc.datasets.train_test_split(x, labels, test_size=0.25, random_state=42)
+    return x_train, x_test, y_train, y_test
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/lenet_mnist"), help="folder for the results")
+    parser.add_argument("-e", "--epochs", type=int, default=20, help="passes over the training data (20)")
+    parser.add_argument("-b", "--batch-size", type=int, default=128, help="images per update (128)")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="step of gradient descent (0.01)")
+    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
+    parser.add_argument("--quick", action="store_true", help="one epoch on the subset, to see it work")
+    parser.add_argument("--show", action="store_true", help="open a window with the training curve")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> float:
+    """Run the program; returns the validation accuracy."""
+    args = parse_arguments(arguments)
+    if args.quick:
+        args.data, args.epochs = "subset", 1
+    args.output.mkdir(parents=True, exist_ok=True)
+    tc.set_seed(args.seed)
+
+    print("[INFO] loading MNIST...")
+    x_train, x_test, y_train, y_test = load_digits(args.data)
+    encoder = tc.datasets.LabelBinarizer()
+    train_targets = encoder.fit_transform(y_train)
+    test_targets = encoder.transform(y_test)
+
+    print("[INFO] compiling model...")
+    model = tc.applications.LeNet.build(width=28, height=28, depth=1, classes=10)
+    model.compile(
+        optimizer=tc.optimizers.SGD(args.learning_rate), loss="categorical_crossentropy", metrics=["accuracy"]
+    )
+    model.class_names = [str(c) for c in encoder.classes_]
+
+    print("[INFO] training network...")
+    start = time.perf_counter()
+    history = model.fit(
+        x_train,
+        train_targets,
+        validation_data=(x_test, test_targets),
+        batch_size=args.batch_size,
+        epochs=args.epochs,
+    )
+    print(f"[INFO] trained {args.epochs} epochs in {time.perf_counter() - start:.1f} s")
+
+    print("[INFO] evaluating network...")
+    predictions = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
+    print(classification_report(y_test, predictions, target_names=model.class_names))
+    accuracy = float((predictions == y_test).mean())
+    print(f"[INFO] accuracy on {len(y_test)} test digits: {accuracy:.4f}")
+
+    curve, file = args.output / "training_curve.png", args.output / "lenet.tinyconv"
+    figure = tc.viz.plot_history(history, curve)
+    model.save(file)
+    print(f"[INFO] training curve: {curve}")
+    print(f"[INFO] model file: {file}")
+    if args.show:
+        tc.viz.show(figure)
+    return accuracy
+
+
+if __name__ == "__main__":
+    main()

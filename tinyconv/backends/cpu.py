@@ -1,0 +1,235 @@
+"""The CPU backend: Numba kernels for the hot primitives, the reference for the rest.
+
+Importing this module is cheap: Numba is imported, and kernels are compiled or fetched from the disk cache, when a hot
+primitive is first called.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyconv.backends.reference import Array, Axes, ReferenceBackend
+from tinyconv.geometry import Window, normalize_axis
+
+
+class _Kernels:
+    """The modules of the kernels room, imported at first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        module = importlib.import_module(f"tinyconv.backends.kernels.{name}")
+        setattr(self, name, module)
+        return module
+
+
+_kernels: Any = _Kernels()
+
+
+def _hot(*arrays: Any) -> bool:
+    """Whether the kernels serve these arrays: non-empty, of one float type that they know, in native byte order."""
+    dtype = arrays[0].dtype
+    return dtype in (np.float32, np.float64) and all(x.dtype == dtype and x.size for x in arrays)
+
+
+def _packed(x: Array) -> Array:
+    """``x`` as a C-contiguous array aligned to its elements."""
+    return np.require(x, requirements=["C", "A"])
+
+
+LARGE = 65536  # elements from which elementwise kernels and sums pay against NumPy's own
+
+
+class CPUBackend(ReferenceBackend):
+    """Numba kernels on NumPy arrays (see the module's docstring)."""
+
+    name = "cpu"
+
+    # --- elementwise: those of _UNARY and _BINARY are attached below ---------------------------------------------
+
+    def sigmoid(self, x: Array) -> Array:
+        return _map(super().sigmoid, "sigmoid", x)
+
+    # --- reductions --------------------------------------------------------------------------------------------
+
+    def sum(self, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+        given = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        axes = sorted(normalize_axis(a, x.ndim) for a in given)
+        adjacent = len(axes) > 0 and axes == list(range(axes[0], axes[-1] + 1))
+        if not adjacent or not x.flags.c_contiguous or x.size < LARGE or not _hot(x):
+            return super().sum(x, axis, keepdims)
+        shape = x.shape
+        outer, inner = math.prod(shape[: axes[0]]), math.prod(shape[axes[-1] + 1 :])
+        y = np.empty(outer * inner, x.dtype)
+        _kernels.launch.run(_kernels.reduce.total(_packed(x), y, outer, x.size // y.size, inner))
+        kept = [1 if a in axes else n for a, n in enumerate(shape)]
+        return y.reshape(kept if keepdims else [n for a, n in enumerate(shape) if a not in axes])
+
+    # --- contractions ------------------------------------------------------------------------------------------
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        if min(x.ndim, y.ndim) < 2 or not _hot(x, y) or x.shape[-1] != y.shape[-2]:
+            return super().matmul(x, y)
+        if y.ndim == 2:  # all leading axes of x are rows of one matrix
+            rows = _matrix(x.reshape(-1, x.shape[-1]))
+            z = np.empty((len(rows), y.shape[1]), x.dtype)
+            _kernels.launch.run(_kernels.gemm.matmul(rows, _matrix(y), z))
+            return z.reshape(*x.shape[:-1], y.shape[1])
+        if x.shape[-2] * x.shape[-1] * y.shape[-1] < 1_000_000:  # NumPy is quick with many small matrices
+            return super().matmul(x, y)
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        z = np.empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
+        x, y = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
+        for i in np.ndindex(batch):
+            _kernels.launch.run(_kernels.gemm.matmul(_matrix(x[i]), _matrix(y[i]), z[i]))
+        return z
+
+    # --- convolution -------------------------------------------------------------------------------------------
+
+    def conv2d(self, x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+        if not _hot(x, w, *([] if b is None else [b])):
+            return super().conv2d(x, w, b, window, groups)
+        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
+        b = None if b is None else _packed(b)
+        _kernels.launch.run(_kernels.conv.forward(_packed(x), _packed(w), b, y, window, groups))
+        return y
+
+    def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:
+        if not _hot(dy, w) or 0 in input_shape:
+            return super().conv2d_input_grad(dy, w, input_shape, window, groups)
+        dx = np.empty(input_shape, dy.dtype)
+        _kernels.launch.run(_kernels.conv.input_grad(_packed(dy), _packed(w), dx, window, groups))
+        return dx
+
+    def conv2d_weight_grad(
+        self, x: Array, dy: Array, kernel_shape: Sequence[int], window: Window, groups: int
+    ) -> Array:
+        if not _hot(x, dy) or 0 in kernel_shape:
+            return super().conv2d_weight_grad(x, dy, kernel_shape, window, groups)
+        dw = np.empty(kernel_shape, x.dtype)
+        _kernels.launch.run(_kernels.conv.weight_grad(_packed(x), _packed(dy), dw, window, groups))
+        return dw
+
+    # --- pooling -----------------------------------------------------------------------------------------------
+
+    def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
+        if not _hot(x) or window.dilations != (1, 1):
+            return super().max_pool2d(x, window)
+        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
+        taps = np.empty(y.shape, np.uint8 if window.kernel[0] * window.kernel[1] <= 256 else np.int32)
+        pool = _kernels.pool
+        _kernels.launch.run(pool.forward(pool.MAX, _packed(x), taps, y, window))
+        return y, taps
+
+    def max_pool2d_scatter(self, dy: Array, taps: Array, input_shape: Sequence[int], window: Window) -> Array:
+        if not _hot(dy) or 0 in input_shape or window.dilations != (1, 1) or not _are_taps(taps):
+            return super().max_pool2d_scatter(dy, taps, input_shape, window)
+        dx = np.empty(input_shape, dy.dtype)
+        pool = _kernels.pool
+        _kernels.launch.run(pool.backward(pool.SCATTER, _packed(dy), _packed(taps), dx, window))
+        return dx
+
+    def max_pool2d_gather(self, x: Array, taps: Array, window: Window) -> Array:
+        if not _hot(x) or window.dilations != (1, 1) or not _are_taps(taps):
+            return super().max_pool2d_gather(x, taps, window)
+        y = np.empty(taps.shape, x.dtype)
+        pool = _kernels.pool
+        _kernels.launch.run(pool.forward(pool.PICK, _packed(x), _packed(taps), y, window))
+        return y
+
+    def sum_pool2d(self, x: Array, window: Window) -> Array:
+        if not _hot(x) or window.dilations != (1, 1):
+            return super().sum_pool2d(x, window)
+        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
+        pool = _kernels.pool
+        _kernels.launch.run(pool.forward(pool.SUM, _packed(x), None, y, window))
+        return y
+
+    def sum_pool2d_spread(self, dy: Array, input_shape: Sequence[int], window: Window) -> Array:
+        if not _hot(dy) or 0 in input_shape or window.dilations != (1, 1):
+            return super().sum_pool2d_spread(dy, input_shape, window)
+        dx = np.empty(input_shape, dy.dtype)
+        pool = _kernels.pool
+        _kernels.launch.run(pool.backward(pool.SUM, _packed(dy), None, dx, window))
+        return dx
+
+    # --- image filtering ---------------------------------------------------------------------------------------
+
+    def filter2d(
+        self,
+        image: Array,
+        kernels: Sequence[Array],
+        anchor: tuple[int, int],
+        delta: float,
+        border: str,
+        dtype: Any,
+        fused: bool,
+    ) -> Array:
+        filtering = _kernels.filtering
+        if len(kernels) > 2 or image.dtype not in filtering.KINDS:
+            return super().filter2d(image, kernels, anchor, delta, border, dtype, fused)
+        y = np.empty(image.shape, dtype)
+        _kernels.launch.run(filtering.filter2d(_packed(image), kernels, y, anchor, delta, border, fused))
+        return y
+
+    # --- random numbers ----------------------------------------------------------------------------------------
+
+    def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
+        out = np.empty(shape, dtype)
+        if not _hot(out) or out.size < 1024:
+            return super().random_uniform(key, shape, dtype)
+        _kernels.launch.run(_kernels.random.uniform(key, out))
+        return out
+
+
+def _are_taps(taps: Array) -> bool:
+    return taps.dtype in (np.uint8, np.int32)
+
+
+def _matrix(x: Array) -> Array:
+    """``x`` with one contiguous axis, a transposed view included."""
+    plain = x.flags.aligned and x.itemsize in x.strides and min(x.strides) > 0
+    return x if plain else _packed(x)
+
+
+def _map(fallback: Callable[..., Array], name: str, *operands: Any) -> Array:
+    """An elementwise kernel on a large contiguous array, with a row or a number beside it; else ``fallback``."""
+    largest = max(operands, key=np.size)
+    if np.ndim(largest) == 0 or largest.size < LARGE or not _hot(largest):
+        return fallback(*operands)
+    dtype, last = largest.dtype, largest.shape[-1]
+    arrays = []
+    for x in operands:
+        if isinstance(x, (int, float)) and not isinstance(x, bool):
+            x = np.array(x, dtype)  # a Python number takes the array's type, as in NumPy
+        usable = isinstance(x, np.ndarray) and x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
+        if not usable or not (x.shape == largest.shape or x.size == 1 >= x.ndim or x.shape == (last,)):
+            return fallback(*operands)
+        arrays.append(x)
+    columns = last if any(x.shape == (last,) for x in arrays) else largest.size
+    y = np.empty(largest.shape, np.bool_ if name in _COMPARISONS else dtype)
+    _kernels.launch.run(_kernels.elementwise.apply(name, arrays, y, columns))
+    return y
+
+
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+_UNARY = ("negative", "absolute", "square", "sqrt", "reciprocal", "exp", "expm1", "log", "tanh")
+_BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", *_COMPARISONS)
+
+
+def _attach(name: str) -> None:
+    fallback = getattr(ReferenceBackend, name)
+
+    def primitive(self: CPUBackend, *arrays: Any) -> Array:
+        return _map(functools.partial(fallback, self), name, *arrays)
+
+    primitive.__name__, primitive.__doc__ = name, fallback.__doc__
+    setattr(CPUBackend, name, primitive)
+
+
+for _name in _UNARY + _BINARY:
+    _attach(_name)

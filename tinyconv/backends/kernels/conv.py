@@ -1,0 +1,384 @@
+"""Convolution on the tile: forward, gradient for the input and gradient for the weights, with any geometry.
+
+A task copies the part of the padded image that it needs into scratch memory, which stays in the cache; without
+padding nothing is copied. There the im2col matrix is a strided view, which the tile multiplies as it is.
+The gradient for the input is a forward convolution of ``dy`` with the flipped kernel: one for each residue of the
+input position modulo the stride, with those taps that meet it, so no product with an inserted zero is computed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from tinyconv.backends.kernels import emit
+from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.gemm import matmul, pack
+from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.tile import ADD, choose_tiling
+from tinyconv.geometry import Window
+
+SCRATCH = 128 * 1024  # bytes of a padded part of an image: it shares the L2 cache with a panel of weights
+PANEL = 256 * 1024  # bytes of a panel of weights that are used in one pass over the rows
+TASKS = 16  # tasks that a call is cut into where its shape allows
+PARTIALS = 4 * 1024 * 1024  # bytes of partial weight gradients
+
+
+class Correlation(NamedTuple):
+    """``y[t] = sum over k of w[k] * x[t * stride - before + k * dilation]``; all fields are (height, width)."""
+
+    taps: tuple[int, int]
+    strides: tuple[int, int]
+    before: tuple[int, int]
+    dilations: tuple[int, int]
+    size: tuple[int, int]
+    output: tuple[int, int]
+
+    def extent(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of input under ``rows`` x ``columns`` outputs."""
+        (kh, kw), (sh, sw), (dh, dw) = self.taps, self.strides, self.dilations
+        return (rows - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1
+
+    def inside(self) -> bool:
+        """Whether no position touches padding."""
+        extent = self.extent(*self.output)
+        return all(b <= 0 and e - b <= n for b, e, n in zip(self.before, extent, self.size))
+
+
+@numba.njit(error_model="numpy")
+def copy_part(target, source, height, width, row_step, cell_step, top, left, rows, columns, cell):
+    """Copy ``rows`` x ``columns`` cells of an image, from (top, left) on, with zeros outside of it."""
+    first, last = min(max(-left, 0), columns), max(min(width - left, columns), 0)
+    last = max(first, last)
+    for row in range(rows):
+        line = target + row * columns * cell
+        if not 0 <= top + row < height:
+            emit.clear(line, columns * cell)
+            continue
+        emit.clear(line, first * cell)
+        emit.clear(line + last * cell, (columns - last) * cell)
+        start = source + (top + row) * row_step + (left + first) * cell_step
+        if cell_step == cell:
+            emit.copy(line + first * cell, start, (last - first) * cell)
+        else:
+            for column in range(last - first):
+                emit.copy(line + (first + column) * cell, start + column * cell_step, cell)
+
+
+@functools.cache
+def _pack(itemsize: int) -> int:
+    def pack_weights(block, task):
+        (
+            w, packed, w_h, w_w, w_c, w_o, w_g, taps_h, taps_w, channels, lanes, width,
+        ) = emit.parameters(block, 12)  # fmt: skip
+        panels = -(-lanes // width)
+        group, panel = task // panels, task % panels
+        used = min(width, lanes - panel * width)
+        target = packed + task * taps_h * taps_w * channels * width * itemsize
+        start = w + group * w_g + panel * width * w_o
+        for i in range(taps_h):
+            for j in range(taps_w):
+                pack(target, start + i * w_h + j * w_w, channels, used, width, w_c, w_o, itemsize)
+                target += channels * width * itemsize
+
+    return leaf(pack_weights, f"f{8 * itemsize}")
+
+
+@functools.cache
+def _correlate(itemsize: int) -> int:
+    def correlate(block, task):
+        (
+            x, packed, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns,
+            taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
+            groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows,
+            main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 36)  # fmt: skip
+        task, part = task // parts, task % parts
+        task, first = task // bands, task % bands * band
+        image, group = task // groups, task % groups
+        last = min(out_rows, first + band)
+        panels = -(-lanes // panel_width)
+        cell = (lanes if lanewise else channels) * itemsize
+        source, line = x + image * x_n + group * cell, x_h
+        scratch = 0
+        if direct:
+            source -= (top - first * stride_h) * x_h + left * x_w
+        else:
+            rows = (last - first - 1) * stride_h + (taps_h - 1) * dilation_h + 1
+            columns = (out_columns - 1) * stride_w + (taps_w - 1) * dilation_w + 1
+            scratch = emit.allocate(rows * columns * cell)
+            start = first * stride_h - top
+            copy_part(scratch, source, height, width, x_h, x_w, start, -left, rows, columns, cell)
+            source, line = scratch, columns * cell
+        tap = channels * panel_width * itemsize  # bytes of one tap in a packed panel
+        for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
+            used = min(panel_width, lanes - panel * panel_width)
+            tile = main if used == panel_width else tail
+            column = (group * lanes + panel * panel_width) * itemsize
+            for i in range(0, max(taps_h, 1), pass_rows):
+                count = min(pass_rows, taps_h - i)
+                right = packed + ((group * panels + panel) * taps_h + i) * taps_w * tap
+                start = bias + column if bias != 0 and i == 0 else 0
+                flags = ADD if i > 0 else 0
+                levels = (
+                    count, dilation_h * line, taps_w * tap, taps_w, dilation_w * cell, tap,
+                    channels, itemsize, panel_width * itemsize,
+                )  # fmt: skip
+                for row in range(first, last):
+                    corner = source + ((row - first) * stride_h + i * dilation_h) * line
+                    if lanewise:
+                        corner += panel * panel_width * itemsize
+                    target = y + image * y_n + row * y_h + column
+                    for pixel in range(0, out_columns, tile_rows):
+                        moved = min(pixel, out_columns - tile_rows)
+                        emit.call(tile, (
+                            corner + moved * stride_w * cell, right, target + moved * y_w, start,
+                            stride_w * cell, y_w, *levels, used, pixel - moved, flags,
+                        ))  # fmt: skip
+        if not direct:
+            emit.release(scratch)
+
+    return leaf(correlate, f"f{8 * itemsize}")
+
+
+def _correlation_calls(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, groups: int, c: Correlation
+) -> list[Call]:
+    """Correlate ``x`` (N, H, W, G*C) with ``w`` (G, KH, KW, C, O) into ``y`` (N, OH, OW, G*O); w, y of any strides."""
+    lanewise = w.shape[0] > 1 and w.shape[3:] == (1, 1)
+    if lanewise:  # depthwise: the groups become the lanes
+        w, groups = w.transpose(4, 1, 2, 3, 0), 1
+    channels, lanes = w.shape[3:]
+    n, itemsize = x.shape[0], x.itemsize
+    oh, ow = c.output
+    tiling = choose_tiling(ow, lanes, itemsize, lanewise)
+    panels = -(-lanes // tiling.width)
+    packed = np.empty(groups * panels * math.prod(c.taps) * channels * tiling.width, x.dtype)
+    work = 2 * n * oh * ow * groups * lanes * channels * math.prod(c.taps) / (500 / itemsize)
+    w_g, w_h, w_w, w_c, w_o = w.strides
+    sizes = (w_h, w_w, w_c, w_o, w_g, *c.taps, channels, lanes, tiling.width)
+    calls = [Call(_pack(itemsize), (w, packed), sizes, groups * panels, w.size)]
+
+    direct = (c.inside() and groups == 1) or math.prod(c.taps) == 0
+    cell = itemsize * (lanes if lanewise else channels)
+    band, panels_each = _cut(n * groups, panels, c, cell, direct)
+    bands, parts = -(-oh // band), -(-panels // panels_each)
+    row_bytes = max(1, c.taps[1] * channels * tiling.width * itemsize)
+    sizes = (
+        *x.strides[:3], *y.strides[:3], *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
+        groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
+        max(1, PANEL // row_bytes), *tiling,
+    )  # fmt: skip
+    return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
+
+
+def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> tuple[int, int]:
+    """Output rows and panels of one task: all of an image unless that is too much memory or too few tasks."""
+    (oh, ow), sh = c.output, c.strides[0]
+    band = oh
+    if not direct:
+        rows, columns = c.extent(1, ow)
+        more = SCRATCH // max(1, columns * cell) - rows
+        band = min(oh, max(1, more // sh + 1))
+    wanted = -(-TASKS // (images * -(-oh // band)))
+    panels_each = max(1, panels // wanted)
+    wanted = -(-TASKS // (images * -(-oh // band) * -(-panels // panels_each)))
+    return max(1, -(-band // wanted)), panels_each
+
+
+def forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int
+) -> list[Call]:
+    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``."""
+    if _pointwise(window, groups):
+        return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b)
+    (top, _), (left, _) = window.padding
+    correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
+    return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation)
+
+
+def _pointwise(window: Window, groups: int) -> bool:
+    """Whether the convolution is one product of matrices."""
+    return window.kernel == window.strides == (1, 1) and not any(map(any, window.padding)) and groups == 1
+
+
+def _by_group(w: np.ndarray, groups: int) -> np.ndarray:
+    """(KH, KW, C/G, O) as a view (G, KH, KW, C/G, O/G)."""
+    return w.reshape(*w.shape[:3], groups, -1).transpose(3, 0, 1, 2, 4)
+
+
+class Phase(NamedTuple):
+    """Along one axis: input positions start, start + stride, ... meet taps first, first + step, ... of ``dy``."""
+
+    start: int
+    size: int
+    first: int
+    step: int
+    taps: int
+    dilation: int
+    before: int
+
+
+def _phases(size: int, kernel: int, stride: int, dilation: int, before: int) -> Iterator[Phase]:
+    """One phase for each residue of the input position modulo the stride.
+
+    Input position p (counted in the padded input) gets ``w[k] * dy[(p - k * dilation) / stride]`` from each tap k that
+    makes the division come out even: those are ``first + j * step``, a correlation with dilation over dy.
+    """
+    common = math.gcd(stride, dilation)
+    step = stride // common
+    for start in range(min(stride, size)):
+        position = start + before
+        first = next((k for k in range(min(step, kernel)) if (position - k * dilation) % stride == 0), kernel)
+        taps = len(range(first, kernel, step))
+        origin = (position - first * dilation) // stride  # where tap `first` reads dy for the first position
+        reach = (taps - 1) * (dilation // common)
+        yield Phase(start, len(range(start, size, stride)), first, step, taps, dilation // common, reach - origin)
+
+
+def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int) -> list[Call]:
+    """Gradient of ``forward`` for its input, into ``dx``."""
+    if _pointwise(window, groups):
+        return matmul(dy.reshape(-1, dy.shape[3]), w[0, 0].T, dx.reshape(-1, dx.shape[3]))
+    (top, _), (left, _) = window.padding
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    # (G, KH, KW, C/G, O/G) -> (G, KH, KW, O/G, C/G): the roles of the channels are exchanged
+    kernels = _by_group(w, groups).transpose(0, 1, 2, 4, 3)
+    calls = []
+    for v in _phases(dx.shape[1], kh, sh, dh, top):
+        for h in _phases(dx.shape[2], kw, sw, dw, left):
+            taps = kernels[:, v.first :: v.step, h.first :: h.step][:, ::-1, ::-1]
+            correlation = Correlation(
+                (v.taps, h.taps), (1, 1), (v.before, h.before), (v.dilation, h.dilation), dy.shape[1:3],
+                (v.size, h.size),
+            )  # fmt: skip
+            target = dx[:, v.start :: sh, h.start :: sw]
+            calls += _correlation_calls(dy, taps, None, target, groups, correlation)
+    return calls
+
+
+@functools.cache
+def _correlate_weights(itemsize: int) -> int:
+    def correlate_weights(block, task):
+        (
+            x, dy, dw, x_n, x_h, x_w, dy_n, dy_h, dy_w, images, height, width, out_rows, out_columns,
+            taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
+            groups, channels, lanes, lanewise, direct, splits, split_bytes, batch, band,
+            taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, dw_row,
+            main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 44)  # fmt: skip
+        task, part = task // parts, task % parts
+        task, tap_block = task // tap_blocks, task % tap_blocks
+        split, group = task // groups, task % groups
+        share = -(-images // splits)
+        panels = -(-lanes // panel_width)
+        cell = (lanes if lanewise else channels) * itemsize
+        rows = (band - 1) * stride_h + (taps_h - 1) * dilation_h + 1
+        columns = (out_columns - 1) * stride_w + (taps_w - 1) * dilation_w + 1
+        scratch = emit.allocate(0 if direct else batch * rows * columns * cell)
+        flags = 0
+        for image in range(split * share, min(images, (split + 1) * share), batch):
+            count = min(batch, images - image, (split + 1) * share - image)
+            for first in range(0, out_rows, band):
+                used_rows = min(band, out_rows - first)
+                source, start = x + image * x_n + group * cell, first * stride_h - top
+                line, whole = x_h, x_n
+                if direct:
+                    source += start * x_h - left * x_w
+                else:
+                    line, whole = columns * cell, rows * columns * cell
+                    for i in range(count):
+                        copy_part(
+                            scratch + i * whole, source + i * x_n, height, width, x_h, x_w, start, -left,
+                            (used_rows - 1) * stride_h + (taps_h - 1) * dilation_h + 1, columns, cell,
+                        )  # fmt: skip
+                    source = scratch
+                levels = (
+                    count, whole, dy_n, used_rows, stride_h * line, dy_h, out_columns, stride_w * cell, dy_w,
+                )  # fmt: skip
+                for i in range(tap_block * taps_each, min(taps_h, (tap_block + 1) * taps_each)):
+                    for j in range(runs):
+                        corner = source + i * dilation_h * line + j * run_step
+                        filter_row = dw + split * split_bytes + (i * runs + j) * run * dw_row
+                        for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
+                            used = min(panel_width, lanes - panel * panel_width)
+                            tile = main if used == panel_width else tail
+                            column = (group * lanes + panel * panel_width) * itemsize
+                            left_lane = panel * panel_width * itemsize if lanewise else 0
+                            right = dy + image * dy_n + first * dy_h + column
+                            for row in range(0, run, tile_rows):
+                                moved = min(row, run - tile_rows)
+                                emit.call(tile, (
+                                    corner + moved * row_step + left_lane, right, filter_row + moved * dw_row + column,
+                                    0, row_step, dw_row, *levels, used, row - moved, flags,
+                                ))  # fmt: skip
+                flags = ADD
+        emit.release(scratch)
+
+    return leaf(correlate_weights, f"f{8 * itemsize}")
+
+
+@functools.cache
+def _add_parts(itemsize: int) -> int:
+    def add_parts(block, task):
+        parts, total, count, size, chunk = emit.parameters(block, 5)
+        for i in range(task * chunk, min(size, (task + 1) * chunk)):
+            value = emit.load(parts + i * itemsize, itemsize)
+            for part in range(1, count):
+                value += emit.load(parts + (part * size + i) * itemsize, itemsize)
+            emit.store(total + i * itemsize, value, itemsize)
+
+    return leaf(add_parts, f"f{8 * itemsize}")
+
+
+def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int) -> list[Call]:
+    """Gradient of ``forward`` for its kernel, into ``dw`` (KH, KW, C/G, O)."""
+    kh, kw, channels, o = dw.shape
+    lanewise = groups > 1 and (channels, o) == (1, groups)
+    lanes, itemsize = o // groups, x.itemsize
+    if lanewise:  # depthwise: the groups become the lanes
+        groups, lanes = 1, o
+    (top, _), (left, _) = window.padding
+    c = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], dy.shape[1:3])
+    cell = itemsize * (lanes if lanewise else channels)
+    tap_step = c.dilations[1] * cell
+    if lanewise:  # rows of the tile are kernel columns
+        runs, run, run_step, row_step = 1, kw, 0, tap_step
+    elif c.dilations[1] == 1 or kw == 1:  # kernel columns and channels are one contiguous run
+        runs, run, run_step, row_step = 1, kw * channels, 0, itemsize
+    else:
+        runs, run, run_step, row_step = kw, channels, tap_step, itemsize
+    tiling = choose_tiling(run, lanes, itemsize, lanewise)
+    panels = -(-lanes // tiling.width)
+
+    n, (oh, ow) = x.shape[0], c.output
+    direct = c.inside() and groups == 1
+    rows, columns = c.extent(oh, ow)
+    batch = max(1, min(n, SCRATCH // max(1, rows * columns * cell)))
+    band = min(oh, max(1, (SCRATCH // max(1, columns * cell) - c.extent(1, 1)[0]) // c.strides[0] + 1))
+    splits = max(1, min(-(-n // batch), TASKS, PARTIALS // dw.nbytes))
+    splits = -(-n // -(-n // splits))  # no split without images
+    blocks = -(-TASKS // (splits * groups))
+    panels_each = max(1, panels // blocks)
+    blocks = -(-blocks // -(-panels // panels_each))
+    taps_each = max(1, kh // blocks)
+    tap_blocks, parts = -(-kh // taps_each), -(-panels // panels_each)
+    partial = dw if splits == 1 else np.empty((splits, *dw.shape), dw.dtype)
+    work = 2 * n * oh * ow * dw.size / (500 / itemsize)
+    sizes = (
+        *x.strides[:3], *dy.strides[:3], n, *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
+        groups, channels, lanes, lanewise, direct, splits, dw.nbytes, batch, band if batch == 1 else oh,
+        taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, o * itemsize, *tiling,
+    )  # fmt: skip
+    tasks = splits * groups * tap_blocks * parts
+    calls = [Call(_correlate_weights(itemsize), (x, dy, partial), sizes, tasks, work)]
+    if splits > 1:
+        chunk = 4096
+        sizes = (splits, dw.size, chunk)
+        calls.append(Call(_add_parts(itemsize), (partial, dw), sizes, -(-dw.size // chunk), splits * dw.size / 4))
+    return calls

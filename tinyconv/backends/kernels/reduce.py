@@ -1,0 +1,122 @@
+"""Sums in float64, rounded once: over the middle axis of an array seen as (outer, length, inner).
+
+A first kernel adds up parts that fit into the L1 cache, a second one adds the parts in order.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinyconv.backends.kernels import emit
+from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.emit import FLOATS, REORDER, Emitter, const
+from tinyconv.backends.kernels.launch import Call
+
+PART = 16 * 1024  # bytes that stay in the L1 cache while their lanes are walked one vector after the other
+RUN = 64 * 1024  # bytes of a part that is one run
+WIDTH = 2048  # lanes of a task
+
+
+@intrinsic(prefer_literal=True)
+def _add_rows(typingctx: Any, arguments: Any, itemsize: Any, inner: Any) -> Any:
+    """Add up ``rows`` rows of ``lanes`` numbers, ``row_step`` bytes apart, into float64; (source, rows, ...)."""
+    shape = emit.literal(itemsize), emit.literal(inner)
+
+    def codegen(context, builder, signature, values):
+        emitter = _emit_add_rows if shape[1] else _emit_add_run
+        emitter(builder, emit.unpack(builder, values[0]), shape[0])
+        return context.get_dummy_value()
+
+    return types.void(arguments, itemsize, inner), codegen
+
+
+def _widened(e: Emitter, value: ir.Value) -> ir.Value:
+    wide = ir.VectorType(FLOATS[8], e.lanes)
+    return value if e.itemsize == 8 else e.builder.fpext(value, wide)
+
+
+def _emit_add_rows(builder: ir.IRBuilder, arguments: list[ir.Value], itemsize: int) -> None:
+    """Lanes next to each other stay apart: target[lane] = sum over rows."""
+    source, rows, row_step, lanes, target = arguments
+    e = Emitter(builder, itemsize)
+    wide = Emitter(builder, 8, e.lanes)
+    with e.loop(builder.sdiv(builder.add(lanes, const(e.lanes - 1)), const(e.lanes))) as block:
+        lane = builder.mul(block, const(e.lanes))
+        mask = e.mask(builder.sub(lanes, lane))
+        start = e.offset(e.pointer(source), builder.mul(lane, const(itemsize)))
+        total = e.variable(wide.zero)
+        with e.loop(rows) as row:
+            value = _widened(e, e.load(e.offset(start, builder.mul(row, row_step)), mask))
+            builder.store(builder.fadd(builder.load(total), value), total)
+        wide.store(builder.load(total), e.offset(e.pointer(target), builder.mul(lane, const(8))), mask)
+
+
+def _emit_add_run(builder: ir.IRBuilder, arguments: list[ir.Value], itemsize: int) -> None:
+    """One run of numbers: target[0] = sum over ``lanes`` of them."""
+    source, _, _, lanes, target = arguments
+    e = Emitter(builder, itemsize)
+    wide = Emitter(builder, 8, e.lanes)
+    total = e.variable(wide.zero)
+    with e.loop(builder.sdiv(builder.add(lanes, const(e.lanes - 1)), const(e.lanes))) as block:
+        lane = builder.mul(block, const(e.lanes))
+        start = e.offset(e.pointer(source), builder.mul(lane, const(itemsize)))
+        value = _widened(e, e.load(start, e.mask(builder.sub(lanes, lane))))
+        builder.store(builder.fadd(builder.load(total), value), total)
+    reduce = e.function(f"llvm.vector.reduce.fadd.v{e.lanes}f64", FLOATS[8], FLOATS[8], wide.vector)
+    result = builder.call(reduce, [ir.Constant(FLOATS[8], -0.0), builder.load(total)], fastmath=REORDER)
+    builder.store(result, e.pointer(target), align=8)
+
+
+@functools.cache
+def _add_parts(itemsize: int, inner: int) -> int:
+    def add_parts(block, task):
+        x, sums, outer, length, lanes, each, parts, outer_each, width, blocks = emit.parameters(block, 10)
+        task, lane = task // blocks, task % blocks * width
+        group, part = task // parts, task % parts
+        first = part * each
+        count = min(each, length - first)
+        for i in range(group * outer_each, min(outer, (group + 1) * outer_each)):
+            source = x + ((i * length + first) * lanes + lane) * itemsize
+            target = sums + ((i * parts + part) * lanes + lane) * 8
+            if inner:
+                used = min(width, lanes - lane)
+                _add_rows((source, count, lanes * itemsize, used, target), itemsize, inner)
+            else:
+                _add_rows((source, 1, 0, count, target), itemsize, inner)
+
+    return leaf(add_parts, f"f{8 * itemsize}_{inner}")
+
+
+@functools.cache
+def _round_parts(itemsize: int) -> int:
+    def round_parts(block, task):
+        sums, y, size, parts, lanes, each = emit.parameters(block, 6)
+        for i in range(task * each, min(size, (task + 1) * each)):
+            place = i if parts == 1 else i // lanes * parts * lanes + i % lanes
+            start = sums + place * 8
+            total = emit.load(start, 8)
+            for part in range(1, parts):
+                total += emit.load(start + part * lanes * 8, 8)
+            emit.store(y + i * itemsize, total, itemsize)
+
+    return leaf(round_parts, f"f{8 * itemsize}")
+
+
+def total(x: np.ndarray, y: np.ndarray, outer: int, length: int, inner: int) -> list[Call]:
+    """``y[o, i]`` = sum of ``x[o, :, i]``."""
+    rows = RUN // x.itemsize if inner == 1 else max(64, PART // (inner * x.itemsize))
+    each, width = min(length, rows), min(inner, WIDTH)
+    parts, blocks = -(-length // each), -(-inner // width)
+    outer_each = max(1, PART // (each * inner * x.itemsize))
+    sums = np.empty(outer * parts * inner)
+    sizes = (outer, length, inner, each, parts, outer_each, width, blocks)
+    tasks = -(-outer // outer_each) * parts * blocks
+    first = Call(_add_parts(x.itemsize, int(inner > 1)), (x, sums), sizes, tasks, x.nbytes / 30)
+    tasks = -(-y.size // WIDTH)
+    return [first, Call(_round_parts(x.itemsize), (sums, y), (y.size, parts, inner, WIDTH), tasks, sums.size / 2)]

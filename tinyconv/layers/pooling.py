@@ -1,0 +1,328 @@
+"""Pooling layers: no weights, each channel by itself (but for pooling across channels).
+
+Shapes below are for ``channels_last``; ``channels_first`` has the channels as axis 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinyconv import ops
+from tinyconv.geometry import make_pool_window
+from tinyconv.layers.base import Shape
+from tinyconv.layers.images import ImageLayer, as_count, as_padding, as_tuple, map_sizes
+from tinyconv.tensor import Tensor
+
+
+class Pooling(ImageLayer):
+    """What windowed pooling layers share."""
+
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        strict: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(data_format, **options)
+        rank = len(self.axes)
+        self.pool_size = as_tuple(pool_size, "pool_size", rank)
+        self.strides = self.pool_size if strides is None else as_tuple(strides, "strides", rank)
+        self.padding = as_padding(padding) if rank == 2 else _padding_of_sequence(padding)
+        self.strict = bool(strict)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if len(self.axes) == 2:
+            return self._pool(inputs, *self._window())
+        axis = self._spatial_axes[0]
+        return ops.squeeze(self._pool(ops.expand_dims(inputs, axis), *self._window()), axis)
+
+    def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _window(self) -> tuple[Any, Any, Any]:
+        """Pool size, strides and padding over images; a sequence is an image of height 1."""
+        if len(self.axes) == 2:
+            return self.pool_size, self.strides, self.padding
+        padding = self.padding if isinstance(self.padding, str) else ((0, 0), self.padding)
+        return (1, *self.pool_size), (1, *self.strides), padding
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size, window = self._size(input_shape), self._window()
+        strict = self.strict and None not in size
+
+        def f(known: Sequence[int]) -> Sequence[int]:
+            image = (1,) * (2 - len(known)) + tuple(known)
+            return make_pool_window(image, *window, strict).output_size(image)[-len(known) :]
+
+        # A window of the pool's own size always fits: it stands for sizes that are not known.
+        return self._layout(input_shape[0], *map_sizes(f, size, self.pool_size), input_shape[self._channel_axis])
+
+
+class MaxPooling2D(Pooling):
+    """Largest value of each window.
+
+    Padding never wins, equal values choose the first, NaN is kept.
+
+    Parameters
+    ----------
+    pool_size : int or (int, int)
+        Height and width of the window.
+    strides : int or (int, int), optional
+        Step of the window; its size by default.
+    padding : str, int, (int, int) or ((int, int), (int, int))
+        As for :class:`Conv2D`; smaller than the window.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+    strict : bool
+        Raise when the strides do not tile the padded input, instead of dropping the surplus cells at the end.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
+
+    Raises
+    ------
+    ValueError
+        For inputs that are not images, or smaller than the window.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.MaxPooling2D()([[[[1.0], [5.0]], [[3.0], [2.0]]]]).tolist()
+    [[[[5.0]]]]
+    """
+
+    def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
+        return ops.max_pool2d(inputs, pool_size, strides, padding, self.data_format, self.strict)
+
+
+class MaxPooling1D(MaxPooling2D):
+    """Largest value of each window of a sequence.
+
+    Parameters
+    ----------
+    pool_size, strides : int
+        Size and step of the window; the step is the size by default.
+    padding : str, int or (int, int)
+        As for :class:`Conv1D`.
+    data_format, strict
+        As for :class:`MaxPooling2D`.
+
+    Inputs: (N, length, C). Outputs: (N, new length, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.MaxPooling1D(2)([[[1.0], [3.0], [2.0], [0.0]]]).tolist()
+    [[[3.0], [2.0]]]
+    """
+
+    axes = ("length",)
+
+
+class AveragePooling2D(Pooling):
+    """Mean of each window.
+
+    Parameters
+    ----------
+    pool_size, strides, padding, data_format, strict
+        As for :class:`MaxPooling2D`.
+    count_include_pad : bool
+        Divide by all cells of the window; by default cells of the padding do not count.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.AveragePooling2D()([[[[3.0], [1.0]], [[3.0], [2.0]]]]).tolist()
+    [[[[2.25]]]]
+    """
+
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        strict: bool = False,
+        count_include_pad: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, strict, **options)
+        self.count_include_pad = bool(count_include_pad)
+
+    def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
+        return ops.avg_pool2d(
+            inputs, pool_size, strides, padding, self.data_format, self.count_include_pad, self.strict
+        )
+
+
+class AveragePooling1D(AveragePooling2D):
+    """Mean of each window of a sequence.
+
+    Parameters
+    ----------
+    pool_size, strides, padding, data_format, strict
+        As for :class:`MaxPooling1D`.
+    count_include_pad : bool
+        As for :class:`AveragePooling2D`.
+
+    Inputs: (N, length, C). Outputs: (N, new length, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.AveragePooling1D(2)([[[1.0], [3.0], [2.0], [0.0]]]).tolist()
+    [[[2.0], [1.0]]]
+    """
+
+    axes = ("length",)
+
+
+class GlobalPooling(ImageLayer):
+    """What pooling over whole images shares."""
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.keepdims = bool(keepdims)
+
+    _reduce: Callable[..., Tensor]
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return type(self)._reduce(inputs, self._spatial_axes, self.keepdims)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        channels = input_shape[self._channel_axis]
+        return self._layout(input_shape[0], *([1] * len(self.axes) if self.keepdims else []), channels)
+
+
+class GlobalAveragePooling2D(GlobalPooling):
+    """Mean over height and width: one number per channel.
+
+    Parameters
+    ----------
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+    keepdims : bool
+        Keep height and width as axes of size 1.
+
+    Inputs: (N, H, W, C). Outputs: (N, C), or (N, 1, 1, C) with ``keepdims``.
+
+    Source: M. Lin et al., "Network in network", arXiv 1312.4400.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalAveragePooling2D()([[[[3.0], [1.0]], [[3.0], [2.0]]]]).tolist()
+    [[2.25]]
+    """
+
+    _reduce = staticmethod(ops.mean)
+
+
+class GlobalMaxPooling2D(GlobalPooling):
+    """Maximum over height and width: one number per channel.
+
+    Parameters
+    ----------
+    data_format, keepdims
+        As for :class:`GlobalAveragePooling2D`.
+
+    Inputs: (N, H, W, C). Outputs: (N, C), or (N, 1, 1, C) with ``keepdims``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalMaxPooling2D()([[[[3.0], [1.0]], [[3.0], [2.0]]]]).tolist()
+    [[3.0]]
+    """
+
+    _reduce = staticmethod(ops.max)
+
+
+class GlobalAveragePooling1D(GlobalAveragePooling2D):
+    """Mean over a sequence: one number per channel.
+
+    Parameters
+    ----------
+    data_format, keepdims
+        As for :class:`GlobalAveragePooling2D`.
+
+    Inputs: (N, length, C). Outputs: (N, C), or (N, 1, C) with ``keepdims``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalAveragePooling1D()([[[3.0], [1.0]]]).tolist()
+    [[2.0]]
+    """
+
+    axes = ("length",)
+
+
+class GlobalMaxPooling1D(GlobalMaxPooling2D):
+    """Maximum over a sequence: one number per channel.
+
+    Parameters
+    ----------
+    data_format, keepdims
+        As for :class:`GlobalAveragePooling2D`.
+
+    Inputs: (N, length, C). Outputs: (N, C), or (N, 1, C) with ``keepdims``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalMaxPooling1D()([[[3.0], [1.0]]]).tolist()
+    [[3.0]]
+    """
+
+    axes = ("length",)
+
+
+class DepthMaxPooling2D(ImageLayer):
+    """Maximum over groups of neighbouring channels at each position.
+
+    Parameters
+    ----------
+    depth : int
+        Channels per group.
+    data_format : str, optional
+        As for :class:`MaxPooling2D`.
+
+    Inputs: (N, H, W, C). Outputs: (N, H, W, C / depth).
+
+    Raises
+    ------
+    ValueError
+        When ``depth`` does not divide the number of channels.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.DepthMaxPooling2D(3)([[[[1.0, 7.0, 3.0, 4.0, 0.0, 2.0]]]]).tolist()
+    [[[[7.0, 4.0]]]]
+    """
+
+    def __init__(self, depth: int, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.depth = as_count(depth, "depth")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.depth_max_pool2d(inputs, self.depth, self.data_format)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        channels = input_shape[self._channel_axis]
+        if channels is not None and channels % self.depth:
+            raise ValueError(f"channels must be a multiple of depth={self.depth}. Received: shape {input_shape}")
+        groups = None if channels is None else channels // self.depth
+        return self._layout(input_shape[0], *self._size(input_shape), groups)
+
+
+def _padding_of_sequence(padding: Any) -> Any:
+    if isinstance(padding, str):
+        return as_padding(padding)
+    return as_tuple(padding, "padding", minimum=0)

@@ -1,0 +1,231 @@
+"""Layers that enlarge or crop images and sequences.
+
+Shapes below are for ``channels_last``; ``channels_first`` has the channels as axis 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyconv import ops
+from tinyconv.layers.base import Shape
+from tinyconv.layers.images import ImageLayer, as_tuple
+from tinyconv.tensor import Tensor
+
+Borders = tuple[tuple[int, int], ...]  # cells (before, after), one pair per axis
+
+
+class ZeroPadding2D(ImageLayer):
+    """Surround images with zeros.
+
+    Parameters
+    ----------
+    padding : int, (int, int) or ((int, int), (int, int))
+        Rows and columns on all sides; on (height, width); on ((top, bottom), (left, right)).
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, H, W, C). Outputs: (N, top + H + bottom, left + W + right, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.ZeroPadding2D(3)(np.ones((1, 224, 224, 3))).shape
+    (1, 230, 230, 3)
+    """
+
+    def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.padding = _as_borders(padding, "padding", len(self.axes))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.pad(inputs, self._layout((0, 0), *self.padding, (0, 0)))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size = [
+            None if n is None else n + before + after
+            for n, (before, after) in zip(self._size(input_shape), self.padding, strict=True)
+        ]
+        return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
+
+
+class ZeroPadding1D(ZeroPadding2D):
+    """Zeros at the start and the end of sequences.
+
+    Parameters
+    ----------
+    padding : int or (int, int)
+        At both ends, or (start, end).
+    data_format : str, optional
+        As for :class:`ZeroPadding2D`.
+
+    Inputs: (N, length, C). Outputs: (N, start + length + end, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.ZeroPadding1D((0, 1))([[[5.0]]]).tolist()
+    [[[5.0], [0.0]]]
+    """
+
+    axes = ("length",)
+
+
+class Cropping2D(ImageLayer):
+    """Cut rows and columns off the borders of images.
+
+    Parameters
+    ----------
+    cropping : int, (int, int) or ((int, int), (int, int))
+        From all sides; from (height, width); from ((top, bottom), (left, right)).
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, H, W, C). Outputs: (N, H - top - bottom, W - left - right, C).
+
+    Raises
+    ------
+    ValueError
+        When nothing would be left.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.Cropping2D(((2, 2), (4, 4)))(np.ones((1, 28, 28, 3))).shape
+    (1, 24, 20, 3)
+    """
+
+    def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.cropping = _as_borders(cropping, "cropping", len(self.axes))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        self.compute_output_shape(inputs.shape)  # raises when nothing is left
+        kept = [
+            slice(before, inputs.shape[axis] - after)
+            for axis, (before, after) in zip(self._spatial_axes, self.cropping, strict=True)
+        ]
+        return inputs[self._layout(slice(None), *kept, slice(None))]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size = [
+            None if n is None else n - before - after
+            for n, (before, after) in zip(self._size(input_shape), self.cropping, strict=True)
+        ]
+        if any(n is not None and n < 1 for n in size):
+            raise ValueError(f"cropping {self.cropping} leaves nothing. Received: shape {input_shape}")
+        return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
+
+
+class Cropping1D(Cropping2D):
+    """Cut the start and the end off sequences.
+
+    Parameters
+    ----------
+    cropping : int or (int, int)
+        From both ends, or from (start, end).
+    data_format : str, optional
+        As for :class:`Cropping2D`.
+
+    Inputs: (N, length, C). Outputs: (N, length - start - end, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.Cropping1D((1, 0))([[[5.0], [6.0]]]).tolist()
+    [[[6.0]]]
+    """
+
+    axes = ("length",)
+
+    def __init__(self, cropping: Any = 1, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(cropping, data_format, **options)
+
+
+class UpSampling2D(ImageLayer):
+    """Enlarge images by whole factors.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Factors for height and width.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+    interpolation : str
+        ``"nearest"`` repeats cells; ``"bilinear"`` interpolates between their centres, as OpenCV's ``INTER_LINEAR``.
+
+    Inputs: (N, H, W, C). Outputs: (N, H * size, W * size, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.UpSampling2D(2, interpolation="bilinear")([[[[0.0], [4.0]]]])[0, 0, :, 0].tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
+
+    def __init__(
+        self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
+    ) -> None:
+        super().__init__(data_format, **options)
+        self.size = as_tuple(size, "size", len(self.axes))
+        if interpolation not in ("nearest", "bilinear"):
+            raise ValueError(f"interpolation must be 'nearest' or 'bilinear'. Received: {interpolation!r}")
+        self.interpolation = interpolation
+
+    def call(self, inputs: Tensor) -> Tensor:
+        for axis, factor in zip(self._spatial_axes, self.size, strict=True):
+            if self.interpolation == "nearest":
+                inputs = ops.repeat(inputs, factor, axis)
+            else:
+                matrix = _interpolation_matrix(inputs.shape[axis], factor).astype(inputs.dtype)
+                inputs = ops.moveaxis(ops.matmul(ops.moveaxis(inputs, axis, -1), matrix), -1, axis)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        size = [None if n is None else n * k for n, k in zip(self._size(input_shape), self.size, strict=True)]
+        return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
+
+
+class UpSampling1D(UpSampling2D):
+    """Repeat the steps of sequences.
+
+    Parameters
+    ----------
+    size : int
+        How many times.
+    data_format : str, optional
+        As for :class:`UpSampling2D`.
+
+    Inputs: (N, length, C). Outputs: (N, length * size, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.UpSampling1D(2)([[[1.0], [2.0]]]).tolist()
+    [[[1.0], [1.0], [2.0], [2.0]]]
+    """
+
+    axes = ("length",)
+
+
+def _as_borders(value: Any, name: str, axes: int) -> Borders:
+    """Every form of borders as one pair (before, after) per axis."""
+    if axes == 1:
+        return (as_tuple(value, name, minimum=0),)  # type: ignore[return-value]
+    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
+    try:
+        top_bottom, left_right = (as_tuple(entry, name, minimum=0) for entry in entries)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be an integer >= 0, (height, width) or ((top, bottom), (left, right)). Received: {value!r}"
+        ) from None
+    return top_bottom, left_right  # type: ignore[return-value]
+
+
+def _interpolation_matrix(n: int, factor: int) -> np.ndarray:
+    """Weights (n, n * factor) of linear interpolation between the centres of cells; the ends continue flat."""
+    centres = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
+    return np.maximum(0, 1 - np.abs(np.arange(n)[:, None] - centres))

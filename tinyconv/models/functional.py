@@ -1,0 +1,174 @@
+"""Functional models: any graph of layer calls between symbolic inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyconv import registry
+from tinyconv.layers.base import Call, Layer, Symbolic, flatten_structure, map_structure
+from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
+
+Key = tuple[int, int]  # identity of a symbolic tensor: its call and place, or itself for an input
+
+
+@registry.register
+class Functional(Model):
+    """A model made of symbolic tensors: ``Model(inputs, outputs)`` (see ``Model``)."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name)
+        self._inputs, self._outputs = inputs, outputs
+        for what, structure in (("inputs", inputs), ("outputs", outputs)):
+            for tensor in flatten_structure(structure):
+                if not isinstance(tensor, Symbolic):
+                    raise TypeError(f"{what} must be symbolic tensors, made by Input and layers. Received: {tensor!r}")
+        self._calls = _ordered_calls(self.inputs, self.outputs)
+        self._layers = list({id(call.layer): call.layer for call in self._calls}.values())
+        names = [layer.name for layer in self._layers]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Layer names must be unique in a model. Received: {sorted(names)}")
+        self._shapes = map_structure(lambda t: t.shape, inputs), map_structure(lambda t: t.shape, outputs)
+        self.built = True
+        if not trainable:
+            self.trainable = False
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in the order of their first calls."""
+        return list(self._layers)
+
+    @property
+    def inputs(self) -> list[Symbolic]:
+        """Symbolic inputs."""
+        return flatten_structure(self._inputs)
+
+    @property
+    def outputs(self) -> list[Symbolic]:
+        """Symbolic outputs."""
+        return flatten_structure(self._outputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the outputs for ``input_shape``."""
+        shapes: dict[Key, Any] = dict(
+            zip(map(_key, self.inputs), flatten_shapes(input_shape, len(self.inputs)), strict=True)
+        )
+        for call in self._calls:
+            result = call.layer.compute_output_shape(map_structure(lambda t: shapes[_key(t)], call.inputs))
+            for index, shape in enumerate(result if isinstance(result, list) else [result]):
+                shapes[id(call), index] = shape
+        return map_structure(lambda t: shapes[_key(t)], self._outputs)
+
+    def call(self, inputs: Any) -> Any:
+        """Run every layer call of the graph, each once."""
+        values: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._match_inputs(inputs), strict=True))
+        for call in self._calls:
+            result = call.layer(map_structure(lambda t: values[_key(t)], call.inputs), **call.options)
+            for index, value in enumerate(result if isinstance(result, list) else [result]):
+                values[id(call), index] = value
+        return map_structure(lambda t: values[_key(t)], self._outputs)
+
+    def _match_inputs(self, inputs: Any) -> list[Any]:
+        """Given tensors in the order of the model's inputs: by position, or by name from a dictionary."""
+        if isinstance(inputs, dict):
+            if isinstance(self._inputs, dict):
+                names = list(self._inputs)
+            else:
+                names = [t.name for t in self.inputs]
+            missing = [name for name in names if name not in inputs]
+            if missing:
+                raise ValueError(f"Model {self.name!r} expected inputs named {names}. Received: {sorted(inputs)}")
+            return [inputs[name] for name in names]
+        found = flatten_structure(inputs)
+        if len(found) != len(self.inputs):
+            raise ValueError(f"Model {self.name!r} expected {len(self.inputs)} inputs. Received: {len(found)}")
+        return found
+
+    def _output_names(self, y_pred: Any) -> list[str]:
+        if isinstance(y_pred, dict):
+            return list(y_pred)
+        names = [t.call.layer.name if t.call else str(t.name) for t in self.outputs]
+        return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers and the calls between them as plain data."""
+        places: dict[Key, list[Any]] = {
+            _key(t): ["input", i] for i, t in enumerate(self.inputs)
+        }
+        for number, call in enumerate(self._calls):
+            for index in range(len(call.layer._shapes[1]) if isinstance(call.layer._shapes[1], list) else 1):  # type: ignore[index]
+                places[id(call), index] = [number, index]
+        where = lambda t: {"at": places[_key(t)]}  # noqa: E731
+        return {
+            "name": self.name,
+            "trainable": self._trainable,
+            "layers": [serialize_layer(layer) for layer in self._layers],
+            "inputs": map_structure(lambda t: {"shape": list(t.shape), "dtype": t.dtype, "name": t.name}, self._inputs),
+            "calls": [
+                {
+                    "layer": call.layer.name,
+                    "inputs": map_structure(where, call.inputs),
+                    "options": registry.serialize(call.options),
+                }
+                for call in self._calls
+            ],
+            "outputs": map_structure(where, self._outputs),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Functional:
+        """The model that ``get_config`` described, with fresh weights."""
+        layers = {data["config"]["name"]: deserialize_layer(data) for data in config["layers"]}
+        tensors: dict[tuple[Any, int], Symbolic] = {}
+
+        def make_input(data: dict[str, Any]) -> Symbolic:
+            tensor = Symbolic(as_shape(data["shape"]), data["dtype"], data["name"])
+            tensors["input", sum(place == "input" for place, _ in tensors)] = tensor
+            return tensor
+
+        inputs = _map_marked(make_input, config["inputs"], "shape")
+        find = lambda data: tensors[data["at"][0], data["at"][1]]  # noqa: E731
+        for number, call in enumerate(config["calls"]):
+            result = layers[call["layer"]](_map_marked(find, call["inputs"], "at"), **call["options"])
+            for index, tensor in enumerate(result if isinstance(result, list) else [result]):
+                tensors[number, index] = tensor
+        model = cls(inputs, _map_marked(find, config["outputs"], "at"), config.get("name"))
+        model._trainable = bool(config.get("trainable", True))
+        return model
+
+    def __repr__(self) -> str:
+        return f"Functional({len(self._layers)} layers, name={self.name!r})"
+
+
+def _key(tensor: Symbolic) -> Key:
+    return (id(tensor), -1) if tensor.call is None else (id(tensor.call), tensor.index)
+
+
+def _ordered_calls(inputs: list[Symbolic], outputs: list[Symbolic]) -> list[Call]:
+    """Calls between inputs and outputs, oldest first, which is an order of computation."""
+    given = {_key(t) for t in inputs}
+    calls: dict[int, Call] = {}
+    stack = list(outputs)
+    while stack:
+        tensor = stack.pop()
+        if _key(tensor) in given:
+            continue
+        if tensor.call is None:
+            raise ValueError(f"The outputs depend on an input that is not among the model's inputs: {tensor!r}")
+        if id(tensor.call) not in calls:
+            calls[id(tensor.call)] = tensor.call
+            stack.extend(flatten_structure(tensor.call.inputs))
+    return sorted(calls.values(), key=lambda call: call.age)
+
+
+def _map_marked(f: Any, structure: Any, mark: str) -> Any:
+    """Apply ``f`` to every dictionary that holds the key ``mark``, inside lists and other dictionaries."""
+    if isinstance(structure, list):
+        return [_map_marked(f, entry, mark) for entry in structure]
+    return f(structure) if mark in structure else {k: _map_marked(f, v, mark) for k, v in structure.items()}
+
+
+def flatten_shapes(shapes: Any, count: int) -> list[Any]:
+    """One shape per input from a shape, a list or a dictionary of shapes."""
+    if isinstance(shapes, dict):
+        return list(shapes.values())
+    return list(shapes) if isinstance(shapes, list) else [shapes] * count

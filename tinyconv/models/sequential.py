@@ -1,0 +1,136 @@
+"""``Sequential``: a stack of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinyconv import registry
+from tinyconv.layers.base import Layer, Shape, Symbolic
+from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
+
+
+@registry.register
+class Sequential(Model):
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer, or of functions that activations know
+        The first may be ``Input(shape)`` or have an ``input_shape``; then weights exist at once, else from the first
+        call on.
+    name : str, optional
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> model = tc.Sequential([tc.Input((8,)), tc.layers.Dense(30, activation="relu"), tc.layers.Dense(1)])
+    >>> model.count_params()
+    301
+    """
+
+    def __init__(self, layers: Sequence[Any] = (), name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self._layers: list[Layer] = []
+        self._input: Symbolic | None = None
+        self._output: Symbolic | None = None
+        for layer in layers or ():
+            self.add(layer)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order."""
+        return list(self._layers)
+
+    def add(self, layer: Any) -> None:
+        """Put a layer on top of the stack."""
+        if isinstance(layer, Symbolic) or (isinstance(layer, Layer) and getattr(layer, "is_input", False)):
+            self._set_input(layer.shape if isinstance(layer, Symbolic) else layer.batch_shape)  # type: ignore[attr-defined]
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(f"Sequential expected layers. Received: {layer!r}")
+        if any(layer is other for other in self._layers):
+            raise ValueError(f"Layer {layer.name!r} is already part of this Sequential; make a new one")
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"Layer names must be unique in a model. Received: {layer.name!r} twice")
+        if not self._layers and self._input is None:
+            hint = layer.input_shape_hint or (layer._shapes[0] if isinstance(layer, Model) and layer._shapes else None)
+            if hint is not None:
+                self._set_input(hint)
+        if self._output is not None:
+            self._output = layer(self._output)
+            self._shapes = self._input.shape if self._input else None, self._output.shape
+        self._layers.append(layer)
+        self.built = self._output is not None
+
+    def pop(self) -> Layer:
+        """Remove and return the topmost layer."""
+        if not self._layers:
+            raise IndexError("There is no layer left to remove")
+        top = self._layers.pop()
+        if self._input is not None:
+            self._set_input(self._input.shape)
+        return top
+
+    def _set_input(self, shape: Shape) -> None:
+        """Start the chain of symbolic tensors: every layer builds itself."""
+        self._input = self._output = Symbolic(shape, self.dtype, name=f"{self.name}_input")
+        for layer in self._layers:
+            self._output = layer(self._output)
+        self._shapes = shape, self._output.shape
+        self.built = bool(self._layers)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""
+        if self._input is None and input_shape is not None:
+            self._set_input((None, *input_shape[1:]))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the outputs for ``input_shape``."""
+        for layer in self._layers:
+            layer._ensure_built(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def call(self, inputs: Any) -> Any:
+        """Run the layers in order."""
+        for layer in self._layers:
+            inputs = layer(inputs)
+        return inputs
+
+    @property
+    def inputs(self) -> list[Symbolic]:
+        """The symbolic input, once the input shape is known."""
+        if self._input is None:
+            raise AttributeError(f"Sequential {self.name!r} does not know its input shape yet")
+        return [self._input]
+
+    @property
+    def outputs(self) -> list[Symbolic]:
+        """The symbolic output, once the input shape is known."""
+        if self._output is None:
+            raise AttributeError(f"Sequential {self.name!r} does not know its input shape yet")
+        return [self._output]
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers and input shape as plain data."""
+        return {
+            "name": self.name,
+            "trainable": self._trainable,
+            "input_shape": None if self._input is None else list(self._input.shape),
+            "layers": [serialize_layer(layer) for layer in self._layers],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """The model that ``get_config`` described, with fresh weights."""
+        model = cls(name=config.get("name"))
+        if config.get("input_shape") is not None:
+            model._set_input(as_shape(config["input_shape"]))
+        for data in config["layers"]:
+            model.add(deserialize_layer(data))
+        model._trainable = bool(config.get("trainable", True))
+        return model
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(layer.name for layer in self._layers)}, name={self.name!r})"

@@ -1,0 +1,287 @@
+"""Names for classes: what a user types (``"adam"``) or a file holds becomes an object, and back again.
+
+Each kind of object (losses, optimizers, ...) has one :class:`Registry`. A name finds only what was registered:
+nothing is imported or evaluated. Classes of users join with :func:`register`, under ``"package>Name"``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+
+__all__ = ["Configurable", "Registry", "arguments_of", "custom_objects", "name_of", "register", "serialize", "set_name"]
+
+T = TypeVar("T")
+
+_names: dict[Any, str] = {}  # registered class or function -> its name in files
+_registered: dict[str, Any] = {}  # "package>Name" -> class or function
+_scope: ContextVar[Mapping[str, Any]] = ContextVar("tinyconv_custom_objects", default=MappingProxyType({}))
+
+
+class Configurable:
+    """An object that its constructor's arguments describe.
+
+    The rule: every argument is kept as an attribute of the same name. Arguments that ``**kwargs`` hands on are looked
+    up in the base class.
+
+    Examples
+    --------
+    >>> from tinyconv.registry import Configurable
+    >>> class Scale(Configurable):
+    ...     def __init__(self, factor=1.0):
+    ...         self.factor = factor
+    >>> Scale(2.0).get_config(), Scale.from_config({"factor": 3.0})
+    ({'factor': 2.0}, Scale(factor=3.0))
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data that JSON can hold."""
+        return {name: serialize(getattr(self, name)) for name in arguments_of(type(self))}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """An object equal to the one whose :meth:`get_config` gave ``config``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        """The class and the arguments that differ from their defaults (names that were made up are left out)."""
+        defaults = {k: d for k, d in arguments_of(type(self)).items() if (k, d) != ("name", None)}
+        shown = [f"{k}={getattr(self, k)!r}" for k, d in defaults.items() if not _same(getattr(self, k), d)]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Registry:
+    """The objects of one kind, by name; case and underscores do not count (``"mean_squared_error"``).
+
+    Parameters
+    ----------
+    kind : str
+        What is kept here, for error messages: ``"loss"``.
+    base : type, optional
+        Class that every object of this kind is an instance of; by default functions are welcome too.
+
+    Examples
+    --------
+    >>> from tinyconv.registry import Configurable, Registry
+    >>> animals = Registry("animal")
+    >>> @animals.register("kitty")
+    ... class HouseCat(Configurable):
+    ...     def __init__(self, lives=9):
+    ...         self.lives = lives
+    >>> animals.get("house_cat"), animals.get("kitty").lives
+    (HouseCat(), 9)
+    >>> animals.get({"class_name": "HouseCat", "config": {"lives": 8}})
+    HouseCat(lives=8)
+    >>> animals.get("housecart")
+    Traceback (most recent call last):
+    ValueError: Unknown animal. Did you mean 'HouseCat'? Received: 'housecart'
+    """
+
+    def __init__(self, kind: str, base: type | None = None) -> None:
+        self.kind, self.base = kind, base
+        self._entries: dict[str, Any] = {}
+        self._spellings: dict[str, str] = {}
+
+    def register(self, *aliases: str) -> Callable[[T], T]:
+        """Decorator that enters a class or function under its own name and ``aliases``."""
+
+        def enter(entry: T) -> T:
+            name = _names.setdefault(entry, entry.__name__)  # type: ignore[attr-defined]
+            for spelling in (name, *aliases):
+                self._entries[_key(spelling)] = entry
+                self._spellings[_key(spelling)] = spelling
+            return entry
+
+        return enter
+
+    def names(self) -> list[str]:
+        """Every name and alias, in the order of registration."""
+        return list(self._spellings.values())
+
+    def find(self, name: str) -> Any:
+        """The class or function called ``name``.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name; the message lists names that look alike.
+        """
+        entry = _find_users(name) or self._entries.get(_key(name))
+        if entry is not None:
+            return entry
+        spellings = {**self._spellings, **{_key(users): users for users in (*_registered, *_scope.get())}}
+        close = [repr(spellings[key]) for key in difflib.get_close_matches(_key(name), spellings)]
+        known = ", ".join(repr(_names[entry]) for entry in dict.fromkeys(self._entries.values()))
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"Expected one of {known}."
+        raise ValueError(f"Unknown {self.kind}. {hint} Received: {name!r}")
+
+    def get(self, identifier: Any) -> Any:
+        """The object that ``identifier`` means.
+
+        Parameters
+        ----------
+        identifier : str, dict, class or object
+            A name (the class is then called without arguments), ``{"class_name": ..., "config": ...}`` as
+            :func:`serialize` gives it, a class, or the object itself, which is returned as it is.
+        """
+        found = identifier
+        if isinstance(identifier, str):
+            found = self.find(identifier)
+        elif isinstance(identifier, dict):
+            found = self._from_config(identifier)
+        found = found() if isinstance(found, type) else found
+        if not (isinstance(found, self.base) if self.base else callable(found) or isinstance(found, Configurable)):
+            raise ValueError(f"Expected a {self.kind}: a name, a configuration or an object. Received: {identifier!r}")
+        return found
+
+    def _from_config(self, identifier: dict[str, Any]) -> Any:
+        name, config = identifier.get("class_name"), identifier.get("config", {})
+        if not isinstance(name, str) or not isinstance(config, dict):
+            raise ValueError(
+                f"A {self.kind}'s configuration must have the form {{'class_name': name, 'config': arguments}}. "
+                f"Received: {identifier!r}"
+            )
+        entry = self.find(name)
+        if not hasattr(entry, "from_config"):
+            raise ValueError(f"{name!r} is a function and takes no configuration. Received: {identifier!r}")
+        return entry.from_config(config)
+
+
+def register(package: Any = None, name: str | None = None) -> Any:
+    """Decorator that makes a user's class or function known to files, under ``"package>name"``.
+
+    Keras calls it ``register_keras_serializable``. Without it, objects of own classes can be used but not saved.
+
+    Parameters
+    ----------
+    package : str, optional
+        Keeps equal names of different authors apart; ``"Custom"`` by default, ``""`` for the bare name.
+    name : str, optional
+        Name in files; the class's or function's own by default.
+
+    Examples
+    --------
+    >>> from tinyconv.registry import register, serialize
+    >>> @register("my_package")
+    ... def twice(x):
+    ...     return 2 * x
+    >>> serialize(twice)
+    'my_package>twice'
+    """
+    if callable(package):  # @register without parentheses
+        return register()(package)
+
+    def enter(entry: T) -> T:
+        if isinstance(entry, type) and not hasattr(entry, "get_config"):
+            raise ValueError(f"A registered class must have get_config. Received: {entry!r}")
+        own = entry.__module__.partition(".")[0] == "tinyconv"
+        prefix = ("" if own else "Custom") if package is None else package
+        full = f"{prefix}>{name or entry.__name__}".lstrip(">")  # type: ignore[attr-defined]
+        _registered[full] = entry
+        _names[entry] = full
+        return entry
+
+    return enter
+
+
+@contextlib.contextmanager
+def custom_objects(objects: Mapping[str, Any]) -> Iterator[None]:
+    """Within this context, names also find ``objects`` (name to class or function), with or without a package.
+
+    Examples
+    --------
+    >>> from tinyconv import losses, registry
+    >>> class MyLoss(losses.Loss):
+    ...     pass
+    >>> with registry.custom_objects({"MyLoss": MyLoss}):
+    ...     losses.get("MyLoss")
+    MyLoss()
+    """
+    token = _scope.set({**_scope.get(), **objects})
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def set_name(entry: Any, name: str) -> None:
+    """Let files know a class or function by ``name``, under which a :class:`Registry` finds something equal to it."""
+    _names[entry] = name
+
+
+def name_of(entry: Any) -> str:
+    """The name under which files know a class or function.
+
+    Raises
+    ------
+    ValueError
+        When it was not registered.
+    """
+    if entry not in _names:
+        raise ValueError(
+            "Only registered classes and functions can be saved: decorate yours with @tinyconv.registry.register(). "
+            f"Received: {entry!r}"
+        )
+    return _names[entry]
+
+
+def serialize(value: Any) -> Any:
+    """``value`` as plain data that JSON can hold, from which ``get`` of the right module makes an equal object.
+
+    Registered functions and classes become their names, objects ``{"class_name": ..., "config": ...}``; containers are
+    converted entry by entry; numbers, strings and None stay.
+
+    Examples
+    --------
+    >>> from tinyconv import losses
+    >>> from tinyconv.registry import serialize
+    >>> serialize(losses.MeanSquaredError(name="error"))
+    {'class_name': 'MeanSquaredError', 'config': {'reduction': 'sum_over_batch_size', 'name': 'error'}}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [serialize(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: serialize(entry) for key, entry in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, type) or inspect.isroutine(value):
+        return name_of(value)
+    return {"class_name": name_of(type(value)), "config": value.get_config()}
+
+
+def _find_users(name: str) -> Any:
+    """What users registered or put in scope as ``name``, else None."""
+    scope = _scope.get()
+    return scope.get(name, scope.get(name.rpartition(">")[2], _registered.get(name)))
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def arguments_of(cls: type) -> dict[str, Any]:
+    """Names and defaults of a constructor's arguments, those that ``**kwargs`` hands to base classes included."""
+    found: dict[str, Any] = {}
+    for owner in cls.__mro__:
+        if "__init__" not in owner.__dict__ or owner is object:
+            continue
+        parameters = list(inspect.signature(owner.__init__).parameters.values())[1:]  # type: ignore[misc]
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        for parameter in named:
+            found.setdefault(parameter.name, parameter.default)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+def _same(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and not isinstance(value, np.ndarray) and value == default
