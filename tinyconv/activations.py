@@ -41,6 +41,8 @@ _registry = registry.Registry("activation")
 def get(identifier: Any) -> Callable[..., Any]:
     """The activation that ``identifier`` means: a name, any callable(tensor), or None for :func:`linear`.
 
+    Layers such as ``LeakyReLU(0.1)`` are callables too; their configuration, as files hold it, makes them again.
+
     Raises
     ------
     ValueError
@@ -55,6 +57,10 @@ def get(identifier: Any) -> Callable[..., Any]:
         ...
     ValueError: Unknown activation. Did you mean 'relu' or 'relu6' or 'elu'? Received: 'reluu'
     """
+    if isinstance(identifier, dict):
+        from tinyconv import layers
+
+        return layers.deserialize(identifier)
     return linear if identifier is None else _registry.get(identifier)
 
 
@@ -62,7 +68,7 @@ deserialize = get
 
 
 def serialize(activation: Callable[..., Any]) -> Any:
-    """Name of a registered activation, as files hold it.
+    """Name of a registered activation (or configuration of a layer that serves as one), as files hold it.
 
     Examples
     --------

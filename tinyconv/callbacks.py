@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from tinyconv.models import Model
-
-_ALIASES = {"acc": "accuracy", "accuracy": "acc", "val_acc": "val_accuracy", "val_accuracy": "val_acc"}
 
 
 class Logs(dict[str, Any]):
@@ -24,17 +26,23 @@ class Logs(dict[str, Any]):
     """
 
     def __missing__(self, key: str) -> Any:
-        other = _ALIASES.get(key)
-        if other is None or not dict.__contains__(self, other):
+        other = _other_spelling(key)
+        if not dict.__contains__(self, other):
             raise KeyError(key)
         return dict.__getitem__(self, other)
 
     def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self, key) or dict.__contains__(self, _ALIASES.get(str(key), key))
+        return dict.__contains__(self, key) or dict.__contains__(self, _other_spelling(key))
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key`` in either spelling, or ``default``."""
         return self[key] if key in self else default
+
+
+def _other_spelling(name: object) -> object:
+    """``val_acc`` for ``val_accuracy`` and the other way round; other names as they are."""
+    head, bar, last = str(name).rpartition("_")
+    return head + bar + {"acc": "accuracy", "accuracy": "acc"}[last] if last in ("acc", "accuracy") else name
 
 
 class Callback:
@@ -46,8 +54,17 @@ class Callback:
     ``epochs``, ``steps``, ``samples`` and ``verbose``. Set ``self.model.stop_training = True`` to stop after the epoch.
     """
 
-    model: Model
     params: dict[str, Any]
+    _model: Callable[[], Any] = staticmethod(lambda: None)
+
+    @property
+    def model(self) -> Model:
+        """The model; the callback alone does not keep it alive."""
+        return self._model()
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._model = weakref.ref(model)  # the model holds its history: no cycle
 
     def set_model(self, model: Model) -> None:
         """Called once before training with the model."""
@@ -109,18 +126,36 @@ class Callback:
 
 
 class CallbackList:
-    """Calls one hook of every callback, in order: ``callbacks.on_epoch_end(3, logs)``."""
+    """Calls one hook of every callback, in order: ``callbacks.on_epoch_end(3, logs)``.
+
+    As a context manager it puts the terminal in order at the end, also when training was interrupted.
+    """
 
     def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]) -> None:
-        self.callbacks = list(callbacks)
-        for callback in self.callbacks:
-            if not hasattr(callback, "on_epoch_end"):
-                raise TypeError(f"callbacks must be Callback objects. Received: {callback!r}")
-            callback.set_params(params)
-            callback.set_model(model)
+        self.callbacks: list[Callback] = []
+        self.model, self.params = model, params
+        for callback in callbacks:
+            self.add(callback)
+
+    def add(self, callback: Callback) -> None:
+        """Put a callback behind the others."""
+        if not isinstance(callback, Callback):
+            hint = "; make one of this class first" if isinstance(callback, type) else ""
+            raise TypeError(f"callbacks must be Callback objects. Received: {callback!r}{hint}")
+        callback.set_params(self.params)
+        callback.set_model(self.model)
+        self.callbacks.append(callback)
 
     def __iter__(self) -> Iterator[Callback]:
         return iter(self.callbacks)
+
+    def __enter__(self) -> CallbackList:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, ProgressBar):
+                callback.close()
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
         if not hook.startswith("on_"):
@@ -159,71 +194,79 @@ class History(Callback):
 
 
 class ProgressBar(Callback):
-    """Shows training: a bar per epoch in a terminal or notebook (``verbose=1``), one line per epoch elsewhere or for
-    ``verbose=2``, with loss and metrics to four decimals.
+    """Shows progress on standard output: for each epoch its number, then time, loss and metrics to four decimals.
 
-    ``kind`` is ``"train"``, ``"test"`` or ``"predict"``.
+    With ``verbose=1``, in a terminal or notebook, a bar moves in between while the epoch lasts.
+
+    Parameters
+    ----------
+    kind : {"train", "test", "predict"}
+        What is shown; the epochs of ``fit`` by default.
     """
 
     def __init__(self, kind: str = "train") -> None:
         self.kind = kind
         self._bar: Any = None
+        self._start = self._shown = 0.0
 
-    def _begin(self, title: str) -> None:
+    def _begin(self) -> None:
         self._start = time.perf_counter()
         if self.params["verbose"] == 1 and is_interactive():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self.params["steps"], desc=title, unit="batch", leave=True, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=self.params["steps"],
+                file=sys.stdout,
+                leave=False,  # what stays is the line of results, here as in a file
+                dynamic_ncols=True,
+                bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}{postfix}",
+            )
 
     def _step(self, logs: Logs | None) -> None:
-        if self._bar is not None:
-            self._bar.update()
-            now = time.perf_counter()
-            if now - getattr(self, "_shown", 0.0) > 0.1:  # formatting costs more than a small step
-                self._shown = now
-                self._bar.set_postfix_str(_line(logs), refresh=False)
+        if self._bar is None:
+            return
+        now = time.perf_counter()
+        if now - self._shown > 0.1:  # formatting costs more than a small step
+            self._shown = now
+            self._bar.set_postfix_str(_line(logs), refresh=False)
+        self._bar.update()
 
-    def _end(self, title: str, logs: Logs | None) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(_line(logs), refresh=True)
-            self.close()
-        elif self.params["verbose"]:
-            seconds = time.perf_counter() - self._start
-            print(f"{title}\n{seconds:.0f}s - {_line(logs)}" if title else _line(logs), flush=True)
+    def _end(self, logs: Logs | None) -> None:
+        self.close()
+        if self.params["verbose"]:
+            print(f"{time.perf_counter() - self._start:.0f}s - {_line(logs)}", flush=True)
 
     def close(self) -> None:
-        """Leave the terminal in order, also when training was interrupted."""
+        """Take the bar away, also when training was interrupted."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _title(self, epoch: int) -> str:
-        return f"Epoch {epoch + 1}/{self.params['epochs']}"
-
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Say how many samples there are, where that is known."""
         if self.params["verbose"] and self.params["samples"]:
-            validation = self.params["validation_samples"]
+            validation = self.params.get("validation_samples")
             also = f", validate on {validation} samples" if validation else ""
             print(f"Train on {self.params['samples']} samples{also}", flush=True)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Start the epoch's bar."""
-        self._begin(self._title(epoch))
+        """Say which epoch it is, and start its bar."""
+        if self.params["verbose"]:
+            print(f"Epoch {epoch + 1}/{self.params['epochs']}", flush=True)
+        self._begin()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advance the bar."""
         self._step(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Finish the epoch's bar or print its line."""
-        self._end(self._title(epoch), logs)
+        """Print the epoch's results."""
+        self._end(logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Start the bar of an evaluation on its own."""
         if self.kind == "test":
-            self._begin("Evaluate")
+            self._begin()
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advance the bar."""
@@ -233,11 +276,11 @@ class ProgressBar(Callback):
     def on_test_end(self, logs: Logs | None = None) -> None:
         """Print the results of an evaluation on its own."""
         if self.kind == "test":
-            self._end("", logs)
+            self._end(logs)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Start the bar of a prediction."""
-        self._begin("Predict")
+        self._begin()
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advance the bar."""
@@ -274,16 +317,13 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the rate of the coming epoch."""
-        import inspect
-
-        takes_rate = len(inspect.signature(self.schedule).parameters) > 1
-        current = float(self.model.optimizer.learning_rate)
-        rate = self.schedule(epoch, current) if takes_rate else self.schedule(epoch)
-        if isinstance(rate, bool) or not isinstance(rate, float | int) and not hasattr(rate, "__float__"):
-            raise ValueError(f"The schedule must return a float. Received: {rate!r}")
+        current = self.model.optimizer.learning_rate
+        rate = self.schedule(epoch, current) if _takes_two(self.schedule) else self.schedule(epoch)
+        if not isinstance(rate, float | np.floating):
+            raise ValueError(f"The schedule must return a float. Received: {rate!r} for epoch {epoch}")
         self.model.optimizer.learning_rate = float(rate)
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
+            print(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Record the rate beside the results."""
@@ -293,7 +333,23 @@ class LearningRateScheduler(Callback):
 
 def is_interactive() -> bool:
     """Whether output goes to a terminal or a notebook, where a moving bar makes sense."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def check_verbose(verbose: Any) -> int:
+    """``verbose`` as 0, 1 or 2; ``"auto"`` is 1."""
+    if verbose == "auto":
+        return 1
+    if not isinstance(verbose, bool | int | np.integer) or verbose not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1, 2 or 'auto'. Received: {verbose!r}")
+    return int(verbose)
+
+
+def _takes_two(schedule: Callable[..., float]) -> bool:
+    """Whether a function needs two arguments: the epoch and the current rate."""
+    parameters = inspect.signature(schedule).parameters.values()
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in places) > 1
 
 
 def _line(logs: Logs | None) -> str:

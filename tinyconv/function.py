@@ -206,7 +206,9 @@ def backward(
     keep = create_graph if retain_graph is None else retain_graph
     gradients, leaves = _sweep(seeds, None, create_graph, keep)
     for leaf in leaves:
-        g = gradients[id(leaf), leaf.index]
+        g = gradients.get((id(leaf), leaf.index))
+        if g is None:  # some backward on the way gave None
+            continue
         leaf.grad = g if leaf.grad is None else leaf.grad + g
 
 

@@ -367,11 +367,11 @@ def contrastive(y_true: Any, y_pred: Any, margin: float = 1.0) -> Tensor:
     >>> contrastive([1, 0], [0.25, 0.25]).tolist()
     [0.0625, 0.5625]
     """
-    y_pred = as_float(y_pred)
-    if y_pred.ndim == 3:
+    y_true, y_pred = as_tensor(y_true), as_float(y_pred)
+    if y_pred.ndim == 3 and y_pred.shape[1] == 2 and y_true.size == len(y_pred):
         squared = _squared_distance(y_pred[:, 0], y_pred[:, 1])
         y_pred = ops.sqrt(ops.maximum(squared, config.epsilon() ** 2))  # a distance of 0 would have no gradient
-        y_pred = ops.reshape(y_pred, np.shape(y_true)) if np.size(y_true) == y_pred.size else y_pred
+        y_true = ops.reshape(y_true, y_pred.shape)
     y_true, distance = _operands(y_true, y_pred, "contrastive")
     apart = ops.square(ops.maximum(margin - distance, 0.0))
     return _mean(y_true * ops.square(distance) + (1.0 - y_true) * apart)
@@ -899,7 +899,8 @@ def _sparse(y_true: Any, y_pred: Any, from_logits: bool, axis: int, name: str) -
             f"{name} expected class numbers of shape {tuple(outer)} or {(*outer, 1)} for y_pred of shape "
             f"{y_pred.shape}. Received: y_true of shape {labels.shape}"
         )
-    check_labels(labels.numpy(), classes, name)
+    on_host = isinstance(labels.data, np.ndarray)  # then looking at them is no fetch that a recording must note
+    check_labels(labels.data if on_host else labels.numpy(), classes, name)
     numbers = Tensor._of(backends.of(y_pred.data).arange(classes, np.int64))
     chosen = ops.equal(ops.reshape(ops.astype(labels, np.int64), (*outer, 1)), numbers)  # (N, ..., C)
     return -ops.sum(ops.where(chosen, _log_probabilities(y_pred, from_logits, -1), 0.0), -1)

@@ -8,6 +8,7 @@ Sources: names and definitions of Keras 3; reports and confusion matrices as sci
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -564,7 +565,7 @@ class R2Score(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = _same_shape(_host(y_true, np.float64), _host(y_pred, np.float64), self.name)
-        y_true, y_pred = (y.reshape(len(y), -1) for y in (y_true, y_pred))
+        y_true, y_pred = _rows(y_true), _rows(y_pred)
         weights = np.ones((len(y_true), 1)) if sample_weight is None else _host(sample_weight, np.float64)
         weights = weights.reshape(len(y_true), 1)
         added = weights.sum()
@@ -631,7 +632,7 @@ class _ThresholdCounts(Metric):
         return self._value(part / np.where(part + rest > 0, part + rest, 1))
 
     def _value(self, values: np.ndarray) -> Any:
-        return values if isinstance(self.thresholds, list | tuple) else float(values[0])
+        return values.copy() if isinstance(self.thresholds, list | tuple) else float(values[0])
 
 
 class _ClassCounts(_ThresholdCounts):
@@ -814,7 +815,7 @@ class FBetaScore(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = _same_shape(_host(y_true), _host(y_pred, np.float64), self.name)
-        y_true, y_pred = (y.reshape(len(y), -1) for y in (y_true, y_pred))
+        y_true, y_pred = _rows(y_true), _rows(y_pred)
         classes = y_pred.shape[1]
         if self.threshold is None and classes > 1:
             positive = np.arange(classes) == y_pred.argmax(1)[:, None]
@@ -1115,6 +1116,11 @@ for _function in (
 def _host(values: Any, dtype: Any = None) -> np.ndarray:
     """``values`` as a NumPy array in host memory."""
     return np.asarray(values.numpy() if isinstance(values, Tensor) else values, dtype)
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    """One row per sample: (N,) -> (N, 1), (N, ..., C) -> (N, ... * C)."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _same_shape(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

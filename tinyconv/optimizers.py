@@ -197,6 +197,29 @@ class Optimizer(Configurable):
             if variables is None:
                 raise ValueError(f"{self.name} does not know its variables yet: pass them, or call build first")
             self.build(variables)
+        self.set_scalars()
+        self.update_variables(grads, variables)
+        self.iterations += 1
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Tensor]]) -> None:
+        """Update once, from pairs (gradient, variable)."""
+        pairs = list(grads_and_vars)
+        self.apply([g for g, _ in pairs], [v for _, v in pairs])
+
+    def set_scalars(self) -> None:
+        """Put the numbers of the next update into the 0-d tensors that the formulas read.
+
+        Apart from this and from the count, every update is the same sequence of operations: it can be recorded, and
+        replayed after a call of this method.
+        """
+        rate = self.effective_learning_rate
+        values = (*self.scalars(rate), rate * (self.weight_decay or 0.0))
+        for tensors in self._scalars.values():
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.assign(value)
+
+    def update_variables(self, grads: Sequence[Any], variables: Sequence[Tensor] | None = None) -> None:
+        """The part of :meth:`apply` that computes with tensors; ``iterations`` is not counted up."""
         known = self._variables or []
         places = range(len(known)) if variables is None else self._places(variables)
         if len(grads) != len(places):
@@ -205,15 +228,8 @@ class Optimizer(Configurable):
         if places and not pairs:
             raise ValueError(f"{self.name} expected a gradient for at least one variable. Received: None for all")
         with no_grad():
-            self._set_scalars()
             for (i, _), g in zip(pairs, self._clip([g for _, g in pairs]), strict=True):
                 self._update_variable(i, g)
-        self.iterations += 1
-
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Tensor]]) -> None:
-        """Update once, from pairs (gradient, variable)."""
-        pairs = list(grads_and_vars)
-        self.apply([g for g, _ in pairs], [v for _, v in pairs])
 
     def _update_variable(self, i: int, g: Tensor) -> None:
         variable = (self._variables or [])[i]
@@ -224,13 +240,6 @@ class Optimizer(Configurable):
         w = self.update(w, g, [slot[i] for slot in self._slots.values()], scalars)
         constraint = getattr(variable, "constraint", None)
         variable.assign(w if constraint is None else constraint(w))
-
-    def _set_scalars(self) -> None:
-        rate = self.effective_learning_rate
-        values = (*self.scalars(rate), rate * (self.weight_decay or 0.0))
-        for tensors in self._scalars.values():
-            for tensor, value in zip(tensors, values, strict=True):
-                tensor.assign(value)
 
     def _places(self, variables: Sequence[Tensor]) -> Sequence[int]:
         """Positions of ``variables`` among those that the optimizer was built for."""
@@ -272,9 +281,8 @@ class Optimizer(Configurable):
         return [tensor for tensors in self._slots.values() for tensor in tensors]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain data, with the learning rate as it is now."""
-        config = super().get_config()
-        return {**config, "learning_rate": serialize(self._rate)}
+        """The constructor's arguments as plain data: the schedule, or the learning rate as it is now."""
+        return {**super().get_config(), "learning_rate": serialize(self._rate)}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """All that changes during training, as copies by name.

@@ -8,6 +8,7 @@ are attached by ``tinyconv.ops``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
@@ -190,6 +191,11 @@ class Tensor:
         copied.grad = None
         return copied
 
+    def __reduce_ex__(self, protocol: Any) -> Any:  # pickle; a graph is no data
+        if self.node is not None:
+            raise TypeError("Only leaf tensors can be pickled; use tensor.detach() first")
+        return super().__reduce_ex__(protocol)
+
     # --- gradients ---------------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
@@ -270,6 +276,10 @@ def _as_array(data: Any, dtype: Any) -> Any:
         try:
             return backends.of(data).asarray(data)
         except TypeError:  # not an array yet: Python numbers and sequences
+            if isinstance(data, list | tuple) and any(getattr(item, "requires_grad", False) for item in data):
+                raise TypeError(
+                    "A list of tensors that require gradients would lose them. Use ops.stack(list) or detach()"
+                ) from None
             values = np.asarray(data)
         dtype = config.floatx() if values.dtype == np.float64 and not _holds_numpy(data) else values.dtype
         data = values
@@ -306,6 +316,11 @@ class set_grad_enabled(ContextDecorator):
     def __init__(self, mode: bool) -> None:
         self.mode = bool(mode)
         self._tokens: list[Token[bool]] = []
+
+    def __call__(self, function: Any) -> Any:
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError("A generator or coroutine runs after its call: use no_grad() in a with statement inside it")
+        return super().__call__(function)
 
     def _recreate_cm(self) -> set_grad_enabled:  # each decorated call gets its own state: threads, recursion
         return set_grad_enabled(self.mode)

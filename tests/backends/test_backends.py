@@ -122,7 +122,7 @@ def double(x: Any) -> Any:
 def conv2d(x, w, b, window, groups):
     """SciPy's correlation, channel by channel."""
     (sh, sw), (dh, dw), (eh, ew) = window.strides, window.dilations, window.extent()
-    kh, kw, c, o = w.shape
+    c, o = w.shape[2:]
     x = np.pad(double(x), ((0, 0), *window.padding, (0, 0)))
     spread = np.zeros((eh, ew, c, o))
     spread[::dh, ::dw] = w
@@ -224,6 +224,16 @@ def philox_uniform(key, shape, dtype):
         bits = 11 if np.dtype(dtype) == np.float16 else 24
         numbers = [(word >> 32 - bits) / 2**bits for word in words]
     return np.array(numbers[:count]).reshape(shape)
+
+
+def filter2d(image, kernels, anchor, delta, border, dtype, fused):
+    """SciPy's correlation of the padded image with the product of the kernels."""
+    kernel = double(kernels[0]) if len(kernels) == 1 else double(kernels[1]) @ double(kernels[0])
+    widths = [(before, k - 1 - before) for before, k in zip(anchor, kernel.shape)]
+    x = np.pad(image.astype(float), (*widths, (0, 0)), mode=border)
+    planes = [scipy.signal.correlate(x[:, :, i], kernel, "valid", "direct") for i in range(x.shape[2])]
+    y = np.stack(planes, axis=2) + delta
+    return np.clip(np.rint(y), 0, 255) if dtype == np.uint8 else y
 
 
 # --- the table --------------------------------------------------------------------------------------------------
@@ -363,6 +373,18 @@ def padded(d: Draw) -> tuple[Any, ...]:
     return d.array(shape), tuple((d.integer(0, 2), d.integer(0, 2)) for _ in shape), 0.5
 
 
+def filtering(d: Draw) -> tuple[Any, ...]:
+    shape, kh, kw = (d.integer(6, 40), d.integer(6, 70), d.one_of(1, 3)), d.integer(1, 5), d.integer(1, 5)
+    border = d.one_of("reflect", "symmetric", "edge", "constant", "wrap")
+    shapes = d.one_of([(kh, kw)], [(1, kw), (kh, 1)])
+    kernels = [d.rng.integers(-2, 3, shape).astype(d.dtype) for shape in shapes]
+    image, dtype = d.array(shape), d.dtype
+    if d.dtype == np.float32 and d.one_of(True, False):
+        image, dtype = d.laid_out(d.rng.integers(0, 256, shape, np.uint8)), np.dtype(np.uint8)
+    anchor = (d.integer(0, kh - 1), d.integer(0, kw - 1))
+    return image, kernels, anchor, d.one_of(0.0, 2.0), border, dtype, d.one_of(True, False)
+
+
 def sized(d: Draw) -> tuple[Any, ...]:
     return d.integer(0, 2**64 - 1), d.shape(), d.one_of("float16", "float32", "float64")
 
@@ -408,6 +430,7 @@ TABLE = {
     "max_pool2d_gather": Row(taps_and_input, max_pool2d_gather),
     "sum_pool2d": Row(finite_pool_input, sum_pool2d),
     "sum_pool2d_spread": Row(pool_output, sum_pool2d_spread),
+    "filter2d": Row(filtering, filter2d),
     "random_uniform": Row(sized, philox_uniform),
 }
 EXACT = {"max_pool2d", "max_pool2d_gather", "random_uniform", "max", "min", "argmax", "argmin", "argsort"}

@@ -165,7 +165,8 @@ CALL = """
     rng = np.random.default_rng(0)
 
     def work(name):
-        b, x, w = backends.get(name), rng.standard_normal((4, 28, 28, 20), "f4"), rng.standard_normal((3, 3, 20, 33), "f4")
+        b = backends.get(name)
+        x, w = rng.standard_normal((4, 28, 28, 20), "f4"), rng.standard_normal((3, 3, 20, 33), "f4")
         y = b.conv2d(x, w, None, make_window((28, 28), 3), 1)
         return y, b.sum(y), b.exp(y), b.max_pool2d(y, make_pool_window((26, 26), 2))[1]
 

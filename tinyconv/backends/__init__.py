@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tinyconv.backends.reference import Array, ReferenceBackend
 
-__all__ = ["Array", "ReferenceBackend", "default", "get", "of"]
+__all__ = ["Array", "ReferenceBackend", "default", "get", "of", "recorded_by"]
 
 _tables: dict[str, ReferenceBackend] = {}
+_recorder: ContextVar[Any] = ContextVar("tinyconv_recorder", default=None)
 
 
 def get(name: str) -> ReferenceBackend:
@@ -47,8 +51,8 @@ def _make(name: str) -> ReferenceBackend:
     raise ValueError(f"Unknown backend: expected 'reference' or 'cpu'. Received: {name!r}")
 
 
-def default() -> ReferenceBackend:
-    """The backend on which new arrays are made."""
+def host() -> ReferenceBackend:
+    """The table that serves NumPy arrays in this process."""
     if "host" not in _tables:
         name = os.environ.get("TINYCONV_BACKEND", "auto")
         if name == "auto":
@@ -57,8 +61,23 @@ def default() -> ReferenceBackend:
     return _tables["host"]
 
 
+def default() -> ReferenceBackend:
+    """The backend on which new arrays are made."""
+    return _recorder.get() or host()
+
+
 def of(array: Any) -> ReferenceBackend:
     """The backend whose arrays ``array`` is one of."""
     if isinstance(array, np.ndarray):
-        return default()
+        return _recorder.get() or host()
     raise TypeError(f"Expected an array of a known backend. Received: {type(array).__name__}")
+
+
+@contextmanager
+def recorded_by(recorder: Any) -> Iterator[None]:
+    """Let ``recorder`` (a ``recording.Recorder``) note all work of this context; ``None`` pauses an outer one."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)

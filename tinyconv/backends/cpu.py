@@ -36,11 +36,6 @@ def _hot(*arrays: Any) -> bool:
     return dtype in (np.float32, np.float64) and all(x.dtype == dtype and x.size for x in arrays)
 
 
-def _packed(x: Array) -> Array:
-    """``x`` as a C-contiguous array aligned to its elements."""
-    return np.require(x, requirements=["C", "A"])
-
-
 LARGE = 65536  # elements from which elementwise kernels and sums pay against NumPy's own
 
 
@@ -49,10 +44,48 @@ class CPUBackend(ReferenceBackend):
 
     name = "cpu"
 
+    # --- the three ways in which primitives get memory and work done; a planner overrides them -------------------
+
+    def _run(self, calls: Sequence[Any]) -> None:
+        """Run calls of kernels."""
+        _kernels.launch.run(calls)
+
+    def _empty(self, shape: Sequence[int], dtype: Any) -> Array:
+        """An array for a result, with undefined contents."""
+        return np.empty(shape, dtype)
+
+    def _packed(self, x: Array) -> Array:
+        """``x`` as a C-contiguous array aligned to its elements."""
+        return np.require(x, requirements=["C", "A"])
+
+    def _matrix(self, x: Array) -> Array:
+        """``x`` with one contiguous axis, a transposed view included."""
+        plain = x.flags.aligned and x.itemsize in x.strides and min(x.strides) > 0
+        return x if plain else self._packed(x)
+
     # --- elementwise: those of _UNARY and _BINARY are attached below ---------------------------------------------
 
     def sigmoid(self, x: Array) -> Array:
-        return _map(super().sigmoid, "sigmoid", x)
+        return self._map(super().sigmoid, "sigmoid", x)
+
+    def _map(self, fallback: Callable[..., Array], name: str, *operands: Any) -> Array:
+        """An elementwise kernel on a large contiguous array, with a row or a number beside it; else ``fallback``."""
+        largest = max(operands, key=np.size)
+        if np.ndim(largest) == 0 or largest.size < LARGE or not _hot(largest):
+            return fallback(*operands)
+        dtype, last = largest.dtype, largest.shape[-1]
+        arrays = []
+        for x in operands:
+            if isinstance(x, (int, float)) and not isinstance(x, bool):
+                x = np.array(x, dtype)  # a Python number takes the array's type, as in NumPy
+            usable = isinstance(x, np.ndarray) and x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
+            if not usable or not (x.shape == largest.shape or x.size == 1 >= x.ndim or x.shape == (last,)):
+                return fallback(*operands)
+            arrays.append(x)
+        columns = last if any(x.shape == (last,) for x in arrays) else largest.size
+        y = self._empty(largest.shape, np.bool_ if name in _COMPARISONS else dtype)
+        self._run(_kernels.elementwise.apply(name, arrays, y, columns))
+        return y
 
     # --- reductions --------------------------------------------------------------------------------------------
 
@@ -64,8 +97,8 @@ class CPUBackend(ReferenceBackend):
             return super().sum(x, axis, keepdims)
         shape = x.shape
         outer, inner = math.prod(shape[: axes[0]]), math.prod(shape[axes[-1] + 1 :])
-        y = np.empty(outer * inner, x.dtype)
-        _kernels.launch.run(_kernels.reduce.total(_packed(x), y, outer, x.size // y.size, inner))
+        y = self._empty(outer * inner, x.dtype)
+        self._run(_kernels.reduce.total(self._packed(x), y, outer, x.size // y.size, inner))
         kept = [1 if a in axes else n for a, n in enumerate(shape)]
         return y.reshape(kept if keepdims else [n for a, n in enumerate(shape) if a not in axes])
 
@@ -75,17 +108,17 @@ class CPUBackend(ReferenceBackend):
         if min(x.ndim, y.ndim) < 2 or not _hot(x, y) or x.shape[-1] != y.shape[-2]:
             return super().matmul(x, y)
         if y.ndim == 2:  # all leading axes of x are rows of one matrix
-            rows = _matrix(x.reshape(-1, x.shape[-1]))
-            z = np.empty((len(rows), y.shape[1]), x.dtype)
-            _kernels.launch.run(_kernels.gemm.matmul(rows, _matrix(y), z))
+            rows = self._matrix(x.reshape(-1, x.shape[-1]))
+            z = self._empty((len(rows), y.shape[1]), x.dtype)
+            self._run(_kernels.gemm.matmul(rows, self._matrix(y), z))
             return z.reshape(*x.shape[:-1], y.shape[1])
         if x.shape[-2] * x.shape[-1] * y.shape[-1] < 1_000_000:  # NumPy is quick with many small matrices
             return super().matmul(x, y)
         batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        z = np.empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
+        z = self._empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
         x, y = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
         for i in np.ndindex(batch):
-            _kernels.launch.run(_kernels.gemm.matmul(_matrix(x[i]), _matrix(y[i]), z[i]))
+            self._run(_kernels.gemm.matmul(self._matrix(x[i]), self._matrix(y[i]), z[i]))
         return z
 
     # --- convolution -------------------------------------------------------------------------------------------
@@ -93,16 +126,16 @@ class CPUBackend(ReferenceBackend):
     def conv2d(self, x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
         if not _hot(x, w, *([] if b is None else [b])):
             return super().conv2d(x, w, b, window, groups)
-        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
-        b = None if b is None else _packed(b)
-        _kernels.launch.run(_kernels.conv.forward(_packed(x), _packed(w), b, y, window, groups))
+        y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
+        b = None if b is None else self._packed(b)
+        self._run(_kernels.conv.forward(self._packed(x), self._packed(w), b, y, window, groups))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:
         if not _hot(dy, w) or 0 in input_shape:
             return super().conv2d_input_grad(dy, w, input_shape, window, groups)
-        dx = np.empty(input_shape, dy.dtype)
-        _kernels.launch.run(_kernels.conv.input_grad(_packed(dy), _packed(w), dx, window, groups))
+        dx = self._empty(input_shape, dy.dtype)
+        self._run(_kernels.conv.input_grad(self._packed(dy), self._packed(w), dx, window, groups))
         return dx
 
     def conv2d_weight_grad(
@@ -110,8 +143,8 @@ class CPUBackend(ReferenceBackend):
     ) -> Array:
         if not _hot(x, dy) or 0 in kernel_shape:
             return super().conv2d_weight_grad(x, dy, kernel_shape, window, groups)
-        dw = np.empty(kernel_shape, x.dtype)
-        _kernels.launch.run(_kernels.conv.weight_grad(_packed(x), _packed(dy), dw, window, groups))
+        dw = self._empty(kernel_shape, x.dtype)
+        self._run(_kernels.conv.weight_grad(self._packed(x), self._packed(dy), dw, window, groups))
         return dw
 
     # --- pooling -----------------------------------------------------------------------------------------------
@@ -119,42 +152,42 @@ class CPUBackend(ReferenceBackend):
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
         if not _hot(x) or window.dilations != (1, 1):
             return super().max_pool2d(x, window)
-        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
-        taps = np.empty(y.shape, np.uint8 if window.kernel[0] * window.kernel[1] <= 256 else np.int32)
+        y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
+        taps = self._empty(y.shape, np.uint8 if window.kernel[0] * window.kernel[1] <= 256 else np.int32)
         pool = _kernels.pool
-        _kernels.launch.run(pool.forward(pool.MAX, _packed(x), taps, y, window))
+        self._run(pool.forward(pool.MAX, self._packed(x), taps, y, window))
         return y, taps
 
     def max_pool2d_scatter(self, dy: Array, taps: Array, input_shape: Sequence[int], window: Window) -> Array:
         if not _hot(dy) or 0 in input_shape or window.dilations != (1, 1) or not _are_taps(taps):
             return super().max_pool2d_scatter(dy, taps, input_shape, window)
-        dx = np.empty(input_shape, dy.dtype)
+        dx = self._empty(input_shape, dy.dtype)
         pool = _kernels.pool
-        _kernels.launch.run(pool.backward(pool.SCATTER, _packed(dy), _packed(taps), dx, window))
+        self._run(pool.backward(pool.SCATTER, self._packed(dy), self._packed(taps), dx, window))
         return dx
 
     def max_pool2d_gather(self, x: Array, taps: Array, window: Window) -> Array:
         if not _hot(x) or window.dilations != (1, 1) or not _are_taps(taps):
             return super().max_pool2d_gather(x, taps, window)
-        y = np.empty(taps.shape, x.dtype)
+        y = self._empty(taps.shape, x.dtype)
         pool = _kernels.pool
-        _kernels.launch.run(pool.forward(pool.PICK, _packed(x), _packed(taps), y, window))
+        self._run(pool.forward(pool.PICK, self._packed(x), self._packed(taps), y, window))
         return y
 
     def sum_pool2d(self, x: Array, window: Window) -> Array:
         if not _hot(x) or window.dilations != (1, 1):
             return super().sum_pool2d(x, window)
-        y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
+        y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), x.shape[3]), x.dtype)
         pool = _kernels.pool
-        _kernels.launch.run(pool.forward(pool.SUM, _packed(x), None, y, window))
+        self._run(pool.forward(pool.SUM, self._packed(x), None, y, window))
         return y
 
     def sum_pool2d_spread(self, dy: Array, input_shape: Sequence[int], window: Window) -> Array:
         if not _hot(dy) or 0 in input_shape or window.dilations != (1, 1):
             return super().sum_pool2d_spread(dy, input_shape, window)
-        dx = np.empty(input_shape, dy.dtype)
+        dx = self._empty(input_shape, dy.dtype)
         pool = _kernels.pool
-        _kernels.launch.run(pool.backward(pool.SUM, _packed(dy), None, dx, window))
+        self._run(pool.backward(pool.SUM, self._packed(dy), None, dx, window))
         return dx
 
     # --- image filtering ---------------------------------------------------------------------------------------
@@ -172,48 +205,22 @@ class CPUBackend(ReferenceBackend):
         filtering = _kernels.filtering
         if len(kernels) > 2 or image.dtype not in filtering.KINDS:
             return super().filter2d(image, kernels, anchor, delta, border, dtype, fused)
-        y = np.empty(image.shape, dtype)
-        _kernels.launch.run(filtering.filter2d(_packed(image), kernels, y, anchor, delta, border, fused))
+        y = self._empty(image.shape, dtype)
+        self._run(filtering.filter2d(self._packed(image), kernels, y, anchor, delta, border, fused))
         return y
 
     # --- random numbers ----------------------------------------------------------------------------------------
 
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
-        out = np.empty(shape, dtype)
+        out = self._empty(shape, dtype)
         if not _hot(out) or out.size < 1024:
             return super().random_uniform(key, shape, dtype)
-        _kernels.launch.run(_kernels.random.uniform(key, out))
+        self._run(_kernels.random.uniform(key, out))
         return out
 
 
 def _are_taps(taps: Array) -> bool:
     return taps.dtype in (np.uint8, np.int32)
-
-
-def _matrix(x: Array) -> Array:
-    """``x`` with one contiguous axis, a transposed view included."""
-    plain = x.flags.aligned and x.itemsize in x.strides and min(x.strides) > 0
-    return x if plain else _packed(x)
-
-
-def _map(fallback: Callable[..., Array], name: str, *operands: Any) -> Array:
-    """An elementwise kernel on a large contiguous array, with a row or a number beside it; else ``fallback``."""
-    largest = max(operands, key=np.size)
-    if np.ndim(largest) == 0 or largest.size < LARGE or not _hot(largest):
-        return fallback(*operands)
-    dtype, last = largest.dtype, largest.shape[-1]
-    arrays = []
-    for x in operands:
-        if isinstance(x, (int, float)) and not isinstance(x, bool):
-            x = np.array(x, dtype)  # a Python number takes the array's type, as in NumPy
-        usable = isinstance(x, np.ndarray) and x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
-        if not usable or not (x.shape == largest.shape or x.size == 1 >= x.ndim or x.shape == (last,)):
-            return fallback(*operands)
-        arrays.append(x)
-    columns = last if any(x.shape == (last,) for x in arrays) else largest.size
-    y = np.empty(largest.shape, np.bool_ if name in _COMPARISONS else dtype)
-    _kernels.launch.run(_kernels.elementwise.apply(name, arrays, y, columns))
-    return y
 
 
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
@@ -225,7 +232,7 @@ def _attach(name: str) -> None:
     fallback = getattr(ReferenceBackend, name)
 
     def primitive(self: CPUBackend, *arrays: Any) -> Array:
-        return _map(functools.partial(fallback, self), name, *arrays)
+        return self._map(functools.partial(fallback, self), name, *arrays)
 
     primitive.__name__, primitive.__doc__ = name, fallback.__doc__
     setattr(CPUBackend, name, primitive)

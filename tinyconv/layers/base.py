@@ -7,6 +7,7 @@ dictionaries) are its children: their weights are its weights.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import re
@@ -130,6 +131,10 @@ class Layer:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._wants_training = "training" in inspect.signature(cls.call).parameters
+        if "build" in vars(cls):
+            cls.build = _once(cls.build)  # type: ignore[method-assign]
+        if "__init__" in vars(cls):
+            cls.__init__ = _naming_errors(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -168,11 +173,24 @@ class Layer:
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``. By default: of a trial run on one sample of zeros."""
         self._ensure_built(input_shape)
-        trial = _map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
-        with no_grad():
-            outputs = self.call(trial)
+
+        def trial(unknown: int) -> Any:
+            def zeros(shape: Shape) -> Tensor:
+                sizes = [unknown if n is None else n for n in shape[1:]]
+                return Tensor(np.zeros([shape[0] or 1, *sizes] if shape else [], self.dtype))
+
+            with no_grad():
+                return self.call(_map_shapes(zeros, input_shape))
+
         batched = isinstance(input_shape, list) or not input_shape or input_shape[0] is None
-        return map_structure(lambda y: (None, *y.shape[1:]) if batched else y.shape, outputs)
+        outputs = trial(32)
+        others = iter(flatten_structure(trial(64) if _holds_unknown_sizes(input_shape) else outputs))
+
+        def compare(y: Any) -> Shape:  # sizes that follow an unknown one are unknown
+            sizes = (m if m == n else None for m, n in zip(y.shape[1:], next(others).shape[1:], strict=True))
+            return (None if batched else y.shape[0], *sizes) if y.ndim else ()
+
+        return map_structure(compare, outputs)
 
     # --- weights -----------------------------------------------------------------------------------------------
 
@@ -274,8 +292,14 @@ class Layer:
     @property
     def losses(self) -> list[Tensor]:
         """Penalties of this layer and its children: of regularizers, and those of the last call's ``add_loss``."""
-        own = [p.regularizer(p) for p in self._parameters if p.regularizer is not None]
-        return [*own, *self._added_losses, *(loss for child in self.children for loss in child.losses)]
+        penalties = [p.regularizer(p) for p in self.trainable_weights if p.regularizer is not None]
+        return [*penalties, *self._losses_added_below()]
+
+    def _losses_added_below(self) -> list[Tensor]:
+        found = {id(loss): loss for loss in self._added_losses}
+        for child in self.children:
+            found.update((id(loss), loss) for loss in child._losses_added_below())
+        return list(found.values())
 
     # --- calling -----------------------------------------------------------------------------------------------
 
@@ -297,7 +321,7 @@ class Layer:
             raise LayerError(f"{self._title}: {error}") from error
         finally:
             _training.reset(token)
-        self._shapes = input_shape, map_structure(lambda y: (None, *np.shape(y)[1:]), outputs)
+        self._shapes = input_shape, map_structure(lambda y: (None, *y.shape[1:]), outputs)
         return outputs
 
     def _prepare(self, x: Any) -> Any:
@@ -325,7 +349,7 @@ class Layer:
         self.check_input(input_shape)
         if not self.built:
             self.build(input_shape)
-            self.built = True
+        self.built = True
 
     def _require_built(self) -> None:
         if not self.built:
@@ -404,8 +428,36 @@ def _unique_name(class_name: str) -> str:
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
 
 
+def _once(build: Callable[..., None]) -> Callable[..., None]:
+    """``build`` that does nothing on a layer that is built: layers that hold layers may build them early."""
+
+    @functools.wraps(build)
+    def build_once(self: Layer, input_shape: Any = None) -> None:
+        if not self.built:
+            build(self, input_shape)
+            self.built = self.built or input_shape is not None
+
+    return build_once
+
+
+def _naming_errors(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose ``ValueError`` says which layer refused its arguments."""
+
+    @functools.wraps(init)
+    def named_init(self: Layer, *args: Any, **options: Any) -> None:
+        try:
+            init(self, *args, **options)
+        except LayerError:
+            raise
+        except ValueError as error:
+            title = self._title if hasattr(self, "name") else type(self).__name__
+            raise LayerError(f"{title}: {error}") from error
+
+    return named_init
+
+
 def _snake(class_name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", class_name).lower().strip("_")
+    return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", class_name.strip("_")).lower()  # Keras's rule
 
 
 def _constructor_arguments(cls: type) -> dict[str, Any]:
@@ -464,6 +516,13 @@ def _holds_tensors(sequence: Sequence[Any]) -> bool:
         or (isinstance(x, list | tuple) and _holds_tensors(x))
         for x in sequence
     )
+
+
+def _holds_unknown_sizes(shapes: Any) -> bool:
+    """Whether a shape, or one of a list or dictionary of them, has an unknown size besides the batch axis."""
+    if isinstance(shapes, list | dict):
+        return any(_holds_unknown_sizes(shape) for shape in (shapes.values() if isinstance(shapes, dict) else shapes))
+    return None in shapes[1:]
 
 
 def _map_shapes(f: Callable[[Shape], Any], shapes: Any) -> Any:

@@ -80,9 +80,8 @@ class InputLayer(Layer):
             shape = sample
         shape = options.pop("input_shape", None) if shape is None else shape
         super().__init__(dtype=dtype, **options)
-        entries = [None] if isinstance(shape, str) or not isinstance(shape, Sequence) else [batch_size, *shape]
-        whole = all(n is None or (isinstance(n, int | np.integer) and n >= 0) for n in entries)
-        if not isinstance(shape, Sequence) or not whole:
+        sizes = [batch_size, *shape] if isinstance(shape, Sequence) else ["unknown"]
+        if not all(n is None or (isinstance(n, int | np.integer) and n >= 0) for n in sizes) or shape is None:
             raise ValueError(f"Input needs the shape of one sample, a tuple of integers or None. Received: {shape!r}")
         self.shape, self.batch_size = tuple(shape), batch_size
         self.batch_shape: Shape = (batch_size, *self.shape)
@@ -171,7 +170,7 @@ class Dense(Affine):
     kernel_constraint, bias_constraint : str or object, optional
         Projections applied after each update.
     **options
-        ``name``, ``trainable``, ``dtype``, ``input_shape``, as for every layer.
+        ``name``, ``trainable``, ``dtype``, ``input_shape``, as for every layer; or Keras 2's ``input_dim``.
 
     Inputs: (N, ..., features). Outputs: (N, ..., units).
     Weights: kernel (features, units), bias (units,).
@@ -203,6 +202,8 @@ class Dense(Affine):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
+        if "input_dim" in options:
+            options["input_shape"] = (options.pop("input_dim"),)
         super().__init__(
             activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer, bias_constraint, **options
         )
@@ -210,7 +211,7 @@ class Dense(Affine):
         self._describe("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def check_input(self, input_shape: Shape) -> None:
-        if len(input_shape) < 2:
+        if isinstance(input_shape, list) or len(input_shape) < 2:
             raise ValueError(f"expected at least 2 axes (batch, ..., features). Received: shape {input_shape}")
         if self.built:
             self._check_axis(input_shape, -1, self.kernel.shape[0])
@@ -502,7 +503,7 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer: Any = "uniform",
+        embeddings_initializer: Any = "random_uniform",
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
         **options: Any,

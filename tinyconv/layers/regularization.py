@@ -229,5 +229,5 @@ def _standard_normal_like(x: Tensor) -> Tensor:
     """
     dtype = np.promote_types(x.dtype, np.float32)
     backend = backends.of(x.data)
-    u, v = (Tensor(backend.random_uniform(random.next_key(), x.shape, dtype)) for _ in range(2))
+    u, v = (Tensor._of(backend.random_uniform(random.next_key(), x.shape, dtype)) for _ in range(2))
     return ops.astype(ops.sqrt(-2 * ops.log(1 - u)) * ops.cos(2 * math.pi * v), x.dtype)

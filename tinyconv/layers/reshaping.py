@@ -15,10 +15,31 @@ from tinyconv.layers.base import Shape
 from tinyconv.layers.images import ImageLayer, as_tuple
 from tinyconv.tensor import Tensor
 
-Borders = tuple[tuple[int, int], ...]  # cells (before, after), one pair per axis
+
+class BorderLayer(ImageLayer):
+    """A layer that adds or removes cells at the borders."""
+
+    def _as_borders(self, value: Any, name: str) -> Any:
+        """Every form of borders as (before, after) for sequences, ((top, bottom), (left, right)) for images."""
+        if len(self.axes) == 1:
+            return as_tuple(value, name, minimum=0)
+        entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
+        try:
+            top_bottom, left_right = (as_tuple(entry, name, minimum=0) for entry in entries)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be an integer >= 0, (height, width) or ((top, bottom), (left, right)). "
+                f"Received: {value!r}"
+            ) from None
+        return top_bottom, left_right
+
+    def _along_axes(self, borders: Any) -> list[tuple[int, int, int]]:
+        """Axis, cells before and cells after."""
+        pairs = [borders] if len(self.axes) == 1 else borders
+        return [(axis, *pair) for axis, pair in zip(self._spatial_axes, pairs, strict=True)]
 
 
-class ZeroPadding2D(ImageLayer):
+class ZeroPadding2D(BorderLayer):
     """Surround images with zeros.
 
     Parameters
@@ -39,17 +60,20 @@ class ZeroPadding2D(ImageLayer):
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
         super().__init__(data_format, **options)
-        self.padding = _as_borders(padding, "padding", len(self.axes))
+        self.padding = self._as_borders(padding, "padding")
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.pad(inputs, self._layout((0, 0), *self.padding, (0, 0)))
+        widths = [(0, 0)] * inputs.ndim
+        for axis, before, after in self._along_axes(self.padding):
+            widths[axis] = (before, after)
+        return ops.pad(inputs, widths)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size = [
-            None if n is None else n + before + after
-            for n, (before, after) in zip(self._size(input_shape), self.padding, strict=True)
-        ]
-        return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
+        shape = list(input_shape)
+        for axis, before, after in self._along_axes(self.padding):
+            n = shape[axis]
+            shape[axis] = None if n is None else n + before + after
+        return tuple(shape)
 
 
 class ZeroPadding1D(ZeroPadding2D):
@@ -74,7 +98,7 @@ class ZeroPadding1D(ZeroPadding2D):
     axes = ("length",)
 
 
-class Cropping2D(ImageLayer):
+class Cropping2D(BorderLayer):
     """Cut rows and columns off the borders of images.
 
     Parameters
@@ -100,24 +124,23 @@ class Cropping2D(ImageLayer):
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
         super().__init__(data_format, **options)
-        self.cropping = _as_borders(cropping, "cropping", len(self.axes))
+        self.cropping = self._as_borders(cropping, "cropping")
 
     def call(self, inputs: Tensor) -> Tensor:
         self.compute_output_shape(inputs.shape)  # raises when nothing is left
-        kept = [
-            slice(before, inputs.shape[axis] - after)
-            for axis, (before, after) in zip(self._spatial_axes, self.cropping, strict=True)
-        ]
-        return inputs[self._layout(slice(None), *kept, slice(None))]
+        index = [slice(None)] * inputs.ndim
+        for axis, before, after in self._along_axes(self.cropping):
+            index[axis] = slice(before, inputs.shape[axis] - after)
+        return inputs[tuple(index)]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size = [
-            None if n is None else n - before - after
-            for n, (before, after) in zip(self._size(input_shape), self.cropping, strict=True)
-        ]
-        if any(n is not None and n < 1 for n in size):
-            raise ValueError(f"cropping {self.cropping} leaves nothing. Received: shape {input_shape}")
-        return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
+        shape = list(input_shape)
+        for axis, before, after in self._along_axes(self.cropping):
+            n = shape[axis]
+            if n is not None and n - before - after < 1:
+                raise ValueError(f"cropping {self.cropping} leaves nothing. Received: shape {input_shape}")
+            shape[axis] = None if n is None else n - before - after
+        return tuple(shape)
 
 
 class Cropping1D(Cropping2D):
@@ -209,20 +232,6 @@ class UpSampling1D(UpSampling2D):
     """
 
     axes = ("length",)
-
-
-def _as_borders(value: Any, name: str, axes: int) -> Borders:
-    """Every form of borders as one pair (before, after) per axis."""
-    if axes == 1:
-        return (as_tuple(value, name, minimum=0),)  # type: ignore[return-value]
-    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
-    try:
-        top_bottom, left_right = (as_tuple(entry, name, minimum=0) for entry in entries)
-    except ValueError:
-        raise ValueError(
-            f"{name} must be an integer >= 0, (height, width) or ((top, bottom), (left, right)). Received: {value!r}"
-        ) from None
-    return top_bottom, left_right  # type: ignore[return-value]
 
 
 def _interpolation_matrix(n: int, factor: int) -> np.ndarray:

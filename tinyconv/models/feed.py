@@ -1,11 +1,15 @@
 """What ``fit``, ``evaluate`` and ``predict`` are fed with: batches ``(x, y, sample_weight)`` of arrays or of an iterable.
 
-``x`` and ``y`` are one array, or a list or dictionary of arrays for models with several inputs or outputs.
+``x`` and ``y`` are one array, or a list or dictionary of arrays for models with several inputs or outputs. A model
+gives every feed a function ``prepare`` that turns such parts into checked arrays: all samples at once where they are
+arrays, batch by batch where an iterable gives them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +19,7 @@ from tinyconv.layers.base import flatten_structure, map_structure
 from tinyconv.tensor import Tensor
 
 Batch = tuple[Any, Any, Any]
+Prepare = Callable[[Any, Any, Any], Batch]
 
 
 class Feed(Protocol):
@@ -22,45 +27,31 @@ class Feed(Protocol):
 
     steps: int | None
     samples: int | None
+    used_up: bool  # an iterator that has no batch left
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of the next epoch."""
+        """The batches of the next epoch, at most ``steps`` of them."""
         ...
 
 
 class ArrayFeed:
     """Batches cut from arrays; the last, shorter one is kept; shuffled afresh each epoch if asked."""
 
-    def __init__(
-        self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 32, shuffle: bool = False
-    ) -> None:
-        self.x, self.y, self.sample_weight = (map_structure(as_batched_array, part) for part in (x, y, sample_weight))
-        self.batch_size, self.shuffle = check_batch_size(batch_size), shuffle
-        self.samples = self._count()
-        self.steps = -(-self.samples // self.batch_size)
+    used_up = False
 
-    def _count(self) -> int:
-        parts = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
-        counts = [
-            (name, len(array)) for name, part in parts.items() if part is not None for array in flatten_structure(part)
-        ]
-        if len({n for _, n in counts}) != 1:
-            raise ValueError(f"All arrays must hold the same number of samples. Received: {counts}")
-        if counts[0][1] == 0:
-            raise ValueError("Expected at least one sample. Received: none")
-        return counts[0][1]
+    def __init__(self, data: Batch, batch_size: int = 32, shuffle: bool = False, steps: int | None = None) -> None:
+        self.data, self.shuffle = data, shuffle
+        self.batch_size = check_count("batch_size", batch_size)
+        self.samples = len(flatten_structure(data[0])[0])
+        available = math.ceil(self.samples / self.batch_size)
+        self.steps = available if steps is None else min(steps, available)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of the next epoch."""
+        """The batches of the next epoch, at most ``steps`` of them."""
         order = random.generator().permutation(self.samples) if self.shuffle else None
-        for start in range(0, self.samples, self.batch_size):
-            stop = min(start + self.batch_size, self.samples)
-            chosen = slice(start, stop) if order is None else order[start:stop]
-            yield self._take(self.x, chosen), self._take(self.y, chosen), self._take(self.sample_weight, chosen)
-
-    @staticmethod
-    def _take(part: Any, chosen: Any) -> Any:
-        return None if part is None else map_structure(lambda array: array[chosen], part)
+        for step in range(self.steps):
+            chosen = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            yield take(self.data, chosen if order is None else order[chosen])
 
 
 class IterableFeed:
@@ -70,52 +61,69 @@ class IterableFeed:
     iterator goes on where the last epoch stopped, so it needs ``steps`` unless one epoch uses it up.
     """
 
-    def __init__(self, source: Any, steps: int | None = None, shuffle: bool = False) -> None:
-        self.source, self.shuffle = source, shuffle
-        self.steps = steps if steps is not None else _length(source)
-        self.samples = None
-        self._endless = iter(source) if iter(source) is source else None
+    samples = None
+
+    def __init__(
+        self, source: Any, prepare: Prepare | None = None, steps: int | None = None, shuffle: bool = False
+    ) -> None:
+        self.source, self.prepare, self.shuffle = source, prepare, shuffle
+        length = len(source) if hasattr(source, "__len__") else None
+        self.steps = length if steps is None else steps
+        self.used_up = False
+        self._given = 0
+        self._indexed = length is not None and hasattr(source, "__getitem__") and not hasattr(source, "__next__")
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the next epoch, at most ``steps`` of them."""
-        count = 0
-        for batch in self._one_pass():
-            yield unpack(batch)
-            count += 1
-            if count == self.steps:
-                break
-        if count == 0:
-            raise ValueError(
-                "The iterable gave no batch. Expected a re-iterable object, or an iterator with enough batches for "
-                f"all epochs. Received: {type(self.source).__name__}"
-            )
-        if self.steps is None and self._endless is None:
-            self.steps = count
+        before = self._given
+        for batch in islice(self._one_pass(), self.steps):
+            self._given += 1
+            parts = unpack(batch)
+            yield parts if self.prepare is None else self.prepare(*parts)
+        self._check_supply(self._given - before)
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
 
     def _one_pass(self) -> Iterator[Any]:
-        if self._endless is not None:
-            return self._endless
-        if self.shuffle and _length(self.source) is not None and hasattr(self.source, "__getitem__"):
-            order = random.generator().permutation(len(self.source))
-            return (self.source[int(i)] for i in order)
-        return iter(self.source)
+        if not self._indexed:
+            return iter(self.source)
+        count = len(self.source)
+        order = random.generator().permutation(count) if self.shuffle else range(count)
+        return (self.source[int(i)] for i in order)
+
+    def _check_supply(self, count: int) -> None:
+        """Learn the number of steps from an epoch of ``count`` batches, and notice when there will be no more."""
+        if not self._given:
+            raise ValueError(
+                f"Expected an iterable with at least one batch. Received: {type(self.source).__name__}, which gave none"
+            )
+        if not hasattr(self.source, "__next__"):
+            self.steps = count if self.steps is None else self.steps
+            return
+        self.used_up = self.steps is None or count < self.steps
+
+
+def as_one_array(part: Any, shape: Any, name: str) -> Any:
+    """The only input (or the labels of the only output), of ``shape``: lists are samples, or hold just the one array."""
+    if not isinstance(part, list | tuple):
+        return part
+    return part[0] if len(part) == 1 and np.ndim(part[0]) == len(shape) else _as_array(part, name)
 
 
 def make_feed(
-    x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, steps: int | None
+    x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, steps: int | None, prepare: Prepare
 ) -> ArrayFeed | IterableFeed:
     """Arrays become an :class:`ArrayFeed`, iterables of batches an :class:`IterableFeed`."""
-    if is_array_like(x):
-        feed = ArrayFeed(x, y, sample_weight, 32 if batch_size is None else batch_size, shuffle)
-        feed.steps = min(feed.steps, steps) if steps is not None else feed.steps
-        return feed
+    if steps is not None:
+        check_count("the number of steps", steps)
+    if is_array_like(x) and not (y is None and is_list_of_batches(x)):
+        size = 32 if batch_size is None else batch_size
+        return ArrayFeed(prepare(x, y, sample_weight), size, shuffle, steps)
     if not hasattr(x, "__iter__") and not hasattr(x, "__getitem__"):
         raise TypeError(f"x must be arrays or an iterable of batches. Received: {type(x).__name__}")
     if y is not None or sample_weight is not None:
-        raise ValueError("y and sample_weight must come in the batches when x is an iterable. Received both")
-    return IterableFeed(x, steps, shuffle)
+        raise ValueError("Expected y and sample_weight within the batches, as x is an iterable. Received: them beside x")
+    return IterableFeed(x, prepare, steps, shuffle)
 
 
 def is_array_like(x: Any) -> bool:
@@ -123,28 +131,18 @@ def is_array_like(x: Any) -> bool:
     return isinstance(x, np.ndarray | Tensor | list | tuple | dict) or hasattr(x, "__array__")
 
 
-def as_batched_array(part: Any) -> Any:
-    """``part`` as an array with a batch axis; ``None`` stays."""
-    if part is None:
-        return None
-    array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
-    if array.ndim == 0:
-        raise ValueError(f"Expected arrays with a batch axis. Received: {part!r}")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"Expected arrays of numbers. Received: dtype {array.dtype}")
-    return array
-
-
-def check_batch_size(batch_size: Any) -> int:
-    """``batch_size`` when it is an integer >= 1, else raise."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer >= 1. Received: {batch_size!r}")
-    return int(batch_size)
+def is_list_of_batches(x: Any) -> bool:
+    """Whether ``x`` is a list of tuples ``(x, y)`` or ``(x, y, sample_weight)`` of arrays."""
+    return (
+        isinstance(x, list)
+        and bool(x)
+        and all(isinstance(e, tuple) and len(e) in (2, 3) and isinstance(e[0], np.ndarray | Tensor | dict) for e in x)
+    )
 
 
 def unpack(batch: Any) -> Batch:
-    """``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` as three parts."""
-    if not isinstance(batch, tuple):
+    """``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` as three parts; a list counts as a tuple, as in Keras."""
+    if not isinstance(batch, tuple | list):
         return batch, None, None
     if not 1 <= len(batch) <= 3:
         raise ValueError(f"A batch must be x, (x, y) or (x, y, sample_weight). Received: {len(batch)} parts")
@@ -152,25 +150,99 @@ def unpack(batch: Any) -> Batch:
     return x, y, weight
 
 
-def split_validation(
-    x: Any, y: Any, sample_weight: Any, fraction: float
-) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+def take(data: Batch, chosen: Any) -> Batch:
+    """The samples ``chosen`` (a slice or indices) of every array."""
+    x, y, weight = (None if part is None else map_structure(lambda array: array[chosen], part) for part in data)
+    return x, y, weight
+
+
+def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:
     """Training and validation parts: the last ``fraction`` of the samples, before any shuffling, validate."""
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split must lie between 0 and 1. Received: {fraction!r}")
-    if not is_array_like(x):
-        raise ValueError("validation_split needs arrays; give validation_data for an iterable")
-    parts = [None if part is None else map_structure(as_batched_array, part) for part in (x, y, sample_weight)]
-    n = len(flatten_structure(parts[0])[0])
-    cut = int(n * (1 - fraction))
+    n = len(flatten_structure(data[0])[0])
+    cut = int(round(n * (1 - fraction), 6))  # rounded first: 10 * (1 - 0.9) is a little less than 1
     if cut in (0, n):
-        raise ValueError(f"validation_split={fraction} leaves no sample on one side. Received: {n} samples")
-    take = lambda chosen: tuple(_slice(part, chosen) for part in parts)  # noqa: E731
-    return take(slice(cut)), take(slice(cut, None))  # type: ignore[return-value]
+        raise ValueError(f"validation_split={fraction} must leave samples on both sides. Received: {n} samples")
+    return take(data, slice(cut)), take(data, slice(cut, None))
 
 
-def _slice(part: Any, chosen: slice) -> Any:
-    return None if part is None else map_structure(lambda array: array[chosen], part)
+# --- checks ----------------------------------------------------------------------------------------------------
+
+
+def as_arrays(x: Any, y: Any, sample_weight: Any) -> Batch:
+    """The parts as arrays with a batch axis, of one number of samples; labels without NaN."""
+    named = {"x": x, "y": y, "sample_weight": sample_weight}
+    arrays = {
+        name: None if part is None else map_structure(lambda leaf, name=name: _as_array(leaf, name), part)
+        for name, part in named.items()
+    }
+    counts = {
+        f"{len(array)} in {name}": len(array)
+        for name, part in arrays.items()
+        if part is not None
+        for array in flatten_structure(part)
+    }
+    if len(set(counts.values())) != 1:
+        received = ", ".join(counts) or "no arrays"
+        raise ValueError(f"Expected arrays with one number of samples. Received: {received}")
+    if 0 in counts.values():
+        raise ValueError("Expected at least one sample. Received: none")
+    for leaf in flatten_structure(arrays["y"]):
+        _check_no_nan(leaf)
+    return arrays["x"], arrays["y"], arrays["sample_weight"]
+
+
+def _as_array(part: Any, name: str) -> Any:
+    """``part`` as an array with a batch axis."""
+    try:
+        array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+    except ValueError:
+        raise ValueError(f"Expected {name} of one shape per sample. Received: samples of different shapes") from None
+    if array.ndim == 0:
+        raise ValueError(f"Expected {name} with a batch axis. Received: {part!r}")
+    if array.dtype.kind not in "fiub":
+        names = "; turn names into numbers first, by LabelBinarizer for one" if array.dtype.kind in "US" else ""
+        raise TypeError(f"Expected {name} of numbers. Received: dtype {array.dtype}{names}")
+    return array
+
+
+def _check_no_nan(labels: Any) -> None:
+    if labels is None or labels.dtype.kind != "f":
+        return
+    wrong = np.isnan(labels).reshape(len(labels), -1).any(axis=1)
+    if wrong.any():
+        raise ValueError(f"Expected labels that are numbers. Received: NaN, first in sample {int(wrong.argmax())}")
+
+
+def check_shape(array: Any, expected: Any, name: str = "x") -> None:
+    """Raise unless ``array`` has the ``expected`` shape, in which ``None`` stands for any size (batch axis first)."""
+    shape = tuple(np.shape(array))
+    if _fits(shape, expected):
+        return
+    hints = [
+        f"; np.expand_dims({name}, {axis}) " + ("makes it a batch of one" if axis == 0 else "adds the missing axis")
+        for axis in range(len(expected))
+        if _fits((*shape[:axis], 1, *shape[axis:]), expected)
+    ]
+    hint = hints[0] if hints else ""
+    raise ValueError(f"Expected {name} of shape {tuple(expected)}. Received: shape {shape}{hint}")
+
+
+def _fits(shape: Any, expected: Any) -> bool:
+    """Whether a shape agrees with the expected one; the batch axis may have any size."""
+    pairs = list(zip(shape, expected, strict=False))[1:]
+    return len(shape) == len(expected) and all(n in (size, None) for size, n in pairs)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """``value`` when it is an integer >= ``least``, else raise."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}. Received: {value!r}")
+    return int(value)
+
+
+# --- class weights ---------------------------------------------------------------------------------------------
 
 
 def class_weights_to_sample_weights(class_weight: Any) -> Callable[[Any], np.ndarray]:
@@ -180,32 +252,35 @@ def class_weights_to_sample_weights(class_weight: Any) -> Callable[[Any], np.nda
     ----------
     class_weight : dict, list or array
         Weight of each class; classes that a dictionary lacks weigh 1.
+
+    Examples
+    --------
+    >>> class_weights_to_sample_weights({1: 2.5})([[1, 0], [0, 1]]).tolist()
+    [1.0, 2.5]
     """
     if isinstance(class_weight, dict):
-        top = max((int(key) for key in class_weight), default=-1)
-        table = np.ones(top + 1, "float32")
-        for key, value in class_weight.items():
-            if isinstance(key, bool) or not isinstance(key, int | np.integer) or key < 0:
-                raise ValueError(f"class_weight must have class indices >= 0 as keys. Received: {key!r}")
-            table[int(key)] = value
-        rest: float | None = 1.0
+        table = class_weight
     elif isinstance(class_weight, list | tuple | np.ndarray):
-        table, rest = np.asarray(class_weight, "float32"), None
+        table = dict(enumerate(np.asarray(class_weight)))
     else:
         raise TypeError(f"class_weight must be a dictionary, list or array. Received: {type(class_weight).__name__}")
-    if table.ndim != 1 or not np.isfinite(table).all() or (table < 0).any():
-        raise ValueError(f"class_weight must hold one finite number >= 0 per class. Received: {class_weight!r}")
+    for label, weight in table.items():
+        if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 0:
+            raise ValueError(f"class_weight must have class indices >= 0 as keys. Received: {label!r}")
+        if isinstance(weight, str) or np.ndim(weight) or not 0 <= weight < math.inf:
+            raise ValueError(f"class_weight must hold finite numbers >= 0. Received: {weight!r} for class {label}")
+    partial = isinstance(class_weight, dict)
 
     def weights_of(y: Any) -> np.ndarray:
+        if y is None or isinstance(y, dict):
+            raise ValueError("class_weight needs the labels of a single output; use sample_weight for several")
         y = np.asarray(y)
-        labels = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0].astype(np.int64)
-        if labels.size and (labels.max() >= len(table) and rest is None or labels.min() < 0):
-            raise ValueError(f"class_weight has {len(table)} classes. Received: label {labels.max()}")
-        padded = np.append(table, np.float32(1))  # the last entry serves all classes that a dictionary lacks
-        return padded[np.minimum(labels, len(table))]
+        if y.ndim > 2:
+            raise ValueError(f"class_weight needs labels of shape (N,), (N, 1) or (N, classes). Received: {y.shape}")
+        labels, places = np.unique(y.argmax(1) if y.ndim == 2 and y.shape[1] > 1 else y.ravel(), return_inverse=True)
+        unknown = [label for label in labels.tolist() if label not in table]
+        if unknown and (not partial or unknown[0] < 0 or any(label % 1 for label in unknown)):
+            raise ValueError(f"class_weight has the classes {list(table)}. Received: labels {unknown}")
+        return np.array([table.get(label, 1) for label in labels.tolist()], "float32")[places.ravel()]
 
     return weights_of
-
-
-def _length(source: Any) -> int | None:
-    return len(source) if hasattr(source, "__len__") else None

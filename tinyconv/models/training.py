@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyconv import optimizers, random
-from tinyconv.callbacks import Callback, CallbackList, History, Logs, ProgressBar
+from tinyconv.callbacks import Callback, CallbackList, History, Logs, ProgressBar, check_verbose
 from tinyconv.function import grad
-from tinyconv.layers.base import Layer, Shape, flatten_structure, map_structure
+from tinyconv.layers.base import Layer, flatten_structure, map_structure
 from tinyconv.models.feed import (
-    ArrayFeed,
     Batch,
     Feed,
+    as_arrays,
+    as_one_array,
+    check_count,
+    check_shape,
     class_weights_to_sample_weights,
     is_array_like,
+    is_list_of_batches,
     make_feed,
     split_validation,
     unpack,
 )
+from tinyconv.models.interrupt import postponed_interrupt
 from tinyconv.models.objective import Objective
 from tinyconv.tensor import Tensor, no_grad
 
@@ -33,6 +40,7 @@ class Trainer(Layer):
     stop_training = False
     history: History | None = None
     _stream: np.random.Generator | None = None
+    _seeded_by: np.random.Generator | None = None  # the global generator when the stream began
 
     # --- compile -----------------------------------------------------------------------------------------------
 
@@ -71,10 +79,14 @@ class Trainer(Layer):
         """The model's own stream of random numbers for shuffling and dropout, started from the global seed.
 
         It is saved with the model, so that resumed training draws what uninterrupted training would have drawn.
+        ``tinyconv.set_seed`` starts it afresh.
         """
-        if self._stream is None:
-            self._stream = np.random.default_rng(random.next_key())
-        return self._stream
+        if self._stream is None or self._seeded_by is not random._generator:
+            self._set_stream(np.random.default_rng(random.next_key()))
+        return self._stream  # type: ignore[return-value]
+
+    def _set_stream(self, stream: np.random.Generator) -> None:
+        self._stream, self._seeded_by = stream, random._generator
 
     @property
     def metrics_names(self) -> list[str]:
@@ -132,15 +144,20 @@ class Trainer(Layer):
     def _per_output(self, y_pred: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], list[Any], list[Any]]:
         """Predictions, labels and weights as parallel lists, one entry per output."""
         names = self._output_names(y_pred)
-        predictions = flatten_structure(y_pred)
-        labels = [y[name] for name in names] if isinstance(y, dict) else flatten_structure(y)
-        if len(names) == 1 and len(labels) > 1:
-            labels = [np.asarray(y)]
-        if isinstance(sample_weight, dict):
-            weights = [sample_weight.get(name) for name in names]
-        else:
-            weights = [sample_weight] * len(names) if not isinstance(sample_weight, list) else list(sample_weight)
-        return predictions, labels, weights
+        weights = sample_weight if isinstance(sample_weight, dict | list) else [sample_weight] * len(names)
+        return flatten_structure(y_pred), self._by_output(y, names, "labels"), self._by_output(weights, names, "weights")
+
+    def _by_output(self, parts: Any, names: list[str], what: str) -> list[Any]:
+        """One entry per output from a single array, a list by position or a dictionary by name."""
+        if isinstance(parts, dict):
+            missing = [name for name in names if name not in parts] if what == "labels" else []
+            if missing or not set(parts) <= set(names):
+                raise ValueError(f"{self._title} expected {what} for outputs {names}. Received: {list(parts)}")
+            return [parts.get(name) for name in names]
+        found = [None] * len(names) if parts is None else parts if isinstance(parts, list) else [parts]
+        if len(found) != len(names):
+            raise ValueError(f"{self._title} expected {what} for outputs {names}. Received: {len(found)} arrays")
+        return found
 
     # --- fit ---------------------------------------------------------------------------------------------------
 
@@ -200,71 +217,73 @@ class Trainer(Layer):
         History
             Its ``history`` maps ``loss``, metrics and ``val_...`` to one value per epoch.
         """
+        epochs, initial_epoch = check_count("epochs", epochs, 0), check_count("initial_epoch", initial_epoch, 0)
         objective = self._compiled()
-        if is_array_like(x) and (validation_split and validation_data is None):
-            (x, y, sample_weight), validation_data = split_validation(x, y, sample_weight, validation_split)
-        x = self._check_input(x)
-        self._check_labels(y)
-        feed = make_feed(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        if validation_split and validation_data is None:
+            if not is_array_like(x) or is_list_of_batches(x):
+                raise ValueError("validation_split needs arrays. Received: an iterable; give validation_data with it")
+            (x, y, sample_weight), validation_data = split_validation(self._data(x, y, sample_weight), validation_split)
+        feed = make_feed(x, y, sample_weight, batch_size, shuffle, steps_per_epoch, self._data)
         validation = self._validation_feed(validation_data, validation_batch_size or batch_size, validation_steps)
-        params = {
-            "epochs": epochs,
-            "steps": feed.steps,
-            "samples": feed.samples,
-            "validation_samples": validation.samples if validation else None,
-            "verbose": 1 if verbose == "auto" else int(verbose),
-        }
-        self.history = History()
-        hooks = CallbackList([*(callbacks or ()), ProgressBar(), self.history], self, params)
         weigh = None if class_weight is None else class_weights_to_sample_weights(class_weight)
+        self.history = History()
         self.stop_training = False
-        with random.use(self.random_stream):
+        facts = {"epochs": epochs, "validation_samples": validation.samples if validation else None}
+        hooks = self._hooks(callbacks, ProgressBar(), feed, verbose, **facts)
+        hooks.add(self.history)
+        with random.use(self.random_stream), hooks:
             hooks.on_train_begin(Logs())
-            try:
-                logs = Logs()
-                for epoch in range(initial_epoch, epochs):
-                    hooks.on_epoch_begin(epoch, Logs())
-                    objective.reset()
-                    logs = self._train_epoch(feed, weigh, hooks, params)
-                    if validation is not None and (epoch + 1) % validation_freq == 0:
-                        results = self._evaluate(validation, hooks)
-                        logs.update((f"val_{name}", value) for name, value in results.items())
-                    hooks.on_epoch_end(epoch, logs)
-                    if self.stop_training:
-                        break
-                hooks.on_train_end(logs)
-            finally:  # also after Ctrl-C: the weights are those of the last finished step
-                for callback in hooks:
-                    if isinstance(callback, ProgressBar):
-                        callback.close()
+            logs = Logs()
+            for epoch in range(initial_epoch, epochs):
+                hooks.on_epoch_begin(epoch, Logs())
+                objective.reset()
+                trained = self._train_epoch(feed, weigh, hooks)
+                if not trained:  # an iterator gave its last batch in the epoch before
+                    _warn_of_early_end(feed, epoch, epochs)
+                    break
+                logs = trained
+                if validation is not None and _is_due(validation_freq, epoch):
+                    results = self._evaluate(validation, hooks)
+                    logs.update((f"val_{name}", value) for name, value in results.items())
+                hooks.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+                if feed.used_up and (epoch + 1 < epochs or feed.steps is not None):
+                    _warn_of_early_end(feed, epoch + 1, epochs)
+                    break
+            hooks.on_train_end(logs)
         return self.history
 
-    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList, params: dict[str, Any]) -> Logs:
+    def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any) -> History:
+        """Keras 2's name of :meth:`fit` for iterables of batches."""
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **options)
+
+    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList) -> Logs:
+        """Results of an epoch; none when the feed had no batch left."""
         logs = Logs()
-        for step, (x, y, weight) in enumerate(feed.batches()):
-            if params["steps"] is not None and step >= params["steps"]:
-                break
-            if weigh is not None:
-                class_weight = weigh(y)
-                weight = class_weight if weight is None else np.asarray(weight) * class_weight
+        for step, batch in enumerate(feed.batches()):
             hooks.on_train_batch_begin(step, Logs())
-            logs = Logs(self.train_step((x, y, weight)))
+            with postponed_interrupt():  # Ctrl-C leaves the weights of a whole number of steps
+                logs = Logs(self.train_step(batch if weigh is None else _weighted(batch, weigh)))
             hooks.on_train_batch_end(step, logs)
-        params["steps"] = feed.steps
+            if self.stop_training:
+                break
+        hooks.params["steps"] = feed.steps
         return logs
 
-    def _validation_feed(self, data: Any, batch_size: int | None, steps: int | None) -> Any:
+    def _validation_feed(self, data: Any, batch_size: int | None, steps: int | None) -> Feed | None:
         if data is None:
             return None
-        if isinstance(data, tuple):
-            if not 2 <= len(data) <= 3:
-                raise ValueError(
-                    f"validation_data must be (x, y) or (x, y, sample_weight). Received: {len(data)} parts"
-                )
-            x, y, weight = unpack(data)
-            self._check_labels(y)
-            return make_feed(self._check_input(x), y, weight, batch_size, False, steps)
-        return make_feed(data, None, None, batch_size, False, steps)
+        parts = data if isinstance(data, tuple | list) and not is_list_of_batches(data) else (data,)
+        if isinstance(data, tuple) and not 2 <= len(data) <= 3:
+            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight). Received: {len(data)} parts")
+        x, y, weight = unpack(parts)
+        return make_feed(x, y, weight, batch_size, False, steps, self._data)
+
+    def _hooks(self, callbacks: Any, bar: ProgressBar, feed: Feed, verbose: Any, **facts: Any) -> CallbackList:
+        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
+        facts = {"epochs": 1, **facts, "steps": feed.steps, "samples": feed.samples, "verbose": check_verbose(verbose)}
+        return CallbackList([*callbacks, bar], self, facts)
 
     # --- evaluate and predict ----------------------------------------------------------------------------------
 
@@ -276,36 +295,46 @@ class Trainer(Layer):
         verbose: int | str = 0,
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics over a data set, exact over all of its samples.
+
+        Parameters
+        ----------
+        x, y, batch_size, verbose, sample_weight, callbacks
+            As for :meth:`fit`.
+        steps : int, optional
+            Batches to look at; needed for endless iterators.
+        return_dict : bool
+            Whether to return the results by name.
 
         Returns
         -------
         float, list of float (loss, then metrics; see ``metrics_names``), or dict with ``return_dict``
         """
         self._compiled()
-        self._check_labels(y)
-        feed = make_feed(self._check_input(x), y, sample_weight, batch_size, False, steps)
-        hooks = self._hooks(callbacks, "test", feed, verbose)
-        results = self._evaluate(feed, hooks)
-        values = list(results.values())
-        return dict(results) if return_dict else values[0] if len(values) == 1 else values
+        feed = make_feed(x, y, sample_weight, batch_size, False, steps, self._data)
+        hooks = self._hooks(callbacks, ProgressBar("test"), feed, verbose)
+        with hooks:
+            return _as_result(self._evaluate(feed, hooks), return_dict)
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """Keras 2's name of :meth:`evaluate` for iterables of batches."""
+        return self.evaluate(generator, steps=steps, **options)
 
     def _evaluate(self, feed: Feed, hooks: CallbackList) -> Logs:
         """Results over one pass; the running results of training are not needed any more and are dropped."""
-        objective = self._compiled()
-        objective.reset()
+        self._compiled().reset()
         hooks.on_test_begin(Logs())
         logs = Logs()
         with no_grad():
             for step, batch in enumerate(feed.batches()):
-                if feed.steps is not None and step >= feed.steps:
-                    break
                 hooks.on_test_batch_begin(step, Logs())
                 logs = Logs(self.test_step(batch))
                 hooks.on_test_batch_end(step, logs)
+        if not logs:
+            raise ValueError(f"{self._title} expected data to evaluate. Received: an iterator without any batch left")
         hooks.on_test_end(logs)
         return logs
 
@@ -315,87 +344,128 @@ class Trainer(Layer):
         batch_size: int | None = None,
         verbose: int | str = 0,
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Any:
         """Outputs for all samples, as NumPy arrays (a list or dictionary of them for several outputs).
+
+        Parameters
+        ----------
+        x, batch_size, verbose, callbacks
+            As for :meth:`fit`; labels in batches are ignored.
+        steps : int, optional
+            Batches to look at; needed for endless iterators.
 
         Raises
         ------
         ValueError
             Also for a single image without a batch axis: pass ``image[None]``.
         """
-        feed = make_feed(self._check_input(x), None, None, batch_size, False, steps)
-        hooks = self._hooks(callbacks, "predict", feed, verbose)
-        hooks.on_predict_begin(Logs())
+        feed = make_feed(x, None, None, batch_size, False, steps, lambda x, y, weight: self._data(x))
+        hooks = self._hooks(callbacks, ProgressBar("predict"), feed, verbose)
         parts = []
-        with no_grad():
+        with hooks, no_grad():
+            hooks.on_predict_begin(Logs())
             for step, batch in enumerate(feed.batches()):
-                if feed.steps is not None and step >= feed.steps:
-                    break
                 hooks.on_predict_batch_begin(step, Logs())
                 parts.append(map_structure(lambda t: t.numpy(), self.predict_step(batch)))
                 hooks.on_predict_batch_end(step, Logs())
-        hooks.on_predict_end(Logs())
+            hooks.on_predict_end(Logs())
+        if not parts:
+            raise ValueError(f"{self._title} expected data to predict from. Received: an iterator without any batch left")
         return _concatenate(parts)
 
-    def _hooks(self, callbacks: Iterable[Callback] | None, kind: str, feed: Feed, verbose: int | str) -> CallbackList:
-        verbose = 1 if verbose == "auto" else int(verbose)
-        params = {"steps": feed.steps, "samples": feed.samples, "verbose": verbose, "epochs": 1}
-        return CallbackList([*(callbacks or ()), ProgressBar(kind)], self, params)
+    def predict_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """Keras 2's name of :meth:`predict` for iterables of batches."""
+        return self.predict(generator, steps=steps, **options)
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> Any:
-        """One update with one batch; returns the batch's loss, or a list of loss and metrics."""
+    # --- single batches ----------------------------------------------------------------------------------------
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One update with one batch; returns the batch's loss, a list of loss and metrics, or a dictionary."""
         self._compiled().reset()
+        batch = self._data(x, y, sample_weight)
         if class_weight is not None:
-            by_class = class_weights_to_sample_weights(class_weight)(y)
-            sample_weight = by_class if sample_weight is None else np.asarray(sample_weight) * by_class
-        self._check_labels(y)
-        with random.use(self.random_stream):
-            results = list(self.train_step(next(ArrayFeed(x, y, sample_weight, 2**31 - 1).batches())).values())
-        return results[0] if len(results) == 1 else results
+            batch = _weighted(batch, class_weights_to_sample_weights(class_weight))
+        with random.use(self.random_stream), postponed_interrupt():
+            return _as_result(self.train_step(batch), return_dict)
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Loss, or a list of loss and metrics, of one batch."""
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss, list of loss and metrics, or dictionary of them, of one batch."""
         self._compiled().reset()
-        self._check_labels(y)
         with no_grad():
-            results = list(self.test_step(next(ArrayFeed(x, y, sample_weight, 2**31 - 1).batches())).values())
-        return results[0] if len(results) == 1 else results
+            return _as_result(self.test_step(self._data(x, y, sample_weight)), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch, as NumPy arrays."""
         with no_grad():
-            return map_structure(lambda t: t.numpy(), self.predict_step((self._check_input(x), None, None)))
+            return map_structure(lambda t: t.numpy().copy(), self.predict_step(self._data(x)))
 
-    # --- checks ------------------------------------------------------------------------------------------------
+    # --- data --------------------------------------------------------------------------------------------------
 
-    def _expected_input(self) -> Shape | None:
-        """Shape of the only input, batch axis ``None``; ``None`` when unknown or when there are several."""
-        shape = self._shapes[0] if self._shapes is not None else None
-        return shape if isinstance(shape, tuple) else None
+    def _data(self, x: Any, y: Any = None, sample_weight: Any = None) -> Batch:
+        """The parts of a batch, or of a data set, as arrays that fit the model; errors name the model."""
+        with _errors_of(self._title):
+            inputs = self._input_shapes()
+            outputs = self._shapes[1] if self._shapes else None
+            if isinstance(inputs, tuple):
+                x = as_one_array(x, inputs, "x")
+            if isinstance(outputs, tuple):
+                y = as_one_array(y, outputs, "y")
+            x, y, sample_weight = as_arrays(x, y, sample_weight)
+            if inputs is not None:
+                self._check_shapes(x, inputs)
+        return x, y, sample_weight
 
-    def _check_input(self, x: Any) -> Any:
-        """Arrays for a model with one input, with a clear word to the one who forgot the batch axis."""
-        expected = self._expected_input()
-        if expected is None or not is_array_like(x) or isinstance(x, dict):
-            return x
-        if isinstance(x, list | tuple):
-            x = np.asarray(x)
-        shape = np.shape(x)
-        if len(shape) == len(expected) - 1:
-            raise ValueError(
-                f"Model {self.name!r} expected a batch of shape {expected}. Received: one sample of shape {shape}; "
-                "pass x[None] for a batch of one"
-            )
-        return x
+    def _input_shapes(self) -> Any:
+        """Shape of the input (a list or dictionary for several), ``None`` for sizes and shapes that are not known."""
+        shape = self._shapes[0] if self._shapes else None
+        return (None,) * len(shape) if isinstance(shape, tuple) else None  # a subclass may take other sizes
 
-    @staticmethod
-    def _check_labels(y: Any) -> None:
-        for part in flatten_structure(y):
-            values = part.numpy() if isinstance(part, Tensor) else np.asarray(part) if is_array_like(part) else None
-            if values is not None and values.dtype.kind == "f" and np.isnan(values).any():
-                first = int(np.argmax(np.isnan(values).reshape(len(values), -1).any(axis=1))) if values.ndim else 0
-                raise ValueError(f"Labels must be numbers. Received: NaN, first in sample {first}")
+    def _check_shapes(self, x: Any, expected: Any) -> None:
+        """Raise unless the inputs have the shapes of the model."""
+        check_shape(x, expected)
+
+
+@contextlib.contextmanager
+def _errors_of(title: str) -> Iterator[None]:
+    """Errors in a user's data say which model received it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{title}: {error}") from None
+
+
+def _weighted(batch: Batch, weigh: Any) -> Batch:
+    """The batch with the weights of its samples' classes multiplied into its sample weights."""
+    x, y, weight = batch
+    by_class = weigh(y)
+    if weight is None:
+        return x, y, by_class
+    return x, y, weight * by_class.reshape(len(by_class), *[1] * (np.ndim(weight) - 1))
+
+
+def _is_due(frequency: Any, epoch: int) -> bool:
+    """Whether to validate after ``epoch``: every so many epochs, or after those in a list, counted from 1."""
+    if isinstance(frequency, list | tuple | set):
+        return epoch + 1 in frequency
+    return (epoch + 1) % check_count("validation_freq", frequency) == 0
+
+
+def _warn_of_early_end(feed: Feed, done: int, epochs: int) -> None:
+    wanted = "" if feed.steps is None else f" with {feed.steps} batches each"
+    warnings.warn(
+        f"Training ended early: expected data for {epochs} epochs{wanted}. Received: an iterator that was used up in "
+        f"epoch {done}; give a re-iterable object, or an iterator that never ends",
+        stacklevel=3,
+    )
+
+
+def _as_result(results: dict[str, float], return_dict: bool) -> Any:
+    """Results as Keras returns them: a dictionary, a list, or a single number."""
+    values = list(results.values())
+    return dict(results) if return_dict else values[0] if len(values) == 1 else values
 
 
 def _concatenate(parts: list[Any]) -> Any:

@@ -15,7 +15,6 @@ _OPERATORS = {
 }  # fmt: skip
 _COMPARISONS = {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
-    "and": "logical_and", "or": "logical_or",
 }  # fmt: skip
 _METHODS = (
     "sum", "mean", "var", "std", "max", "min", "prod", "all", "any", "argmax", "argmin", "argsort", "cumsum", "astype",
@@ -36,9 +35,25 @@ _NUMPY_NAMES = (
     "stack", "split", "flip", "roll", "repeat", "tile", "take", "take_along_axis", "where", "dot", "outer", "tensordot",
     "einsum",
 )  # fmt: skip
+
+
+def _on_booleans(operation: Any, symbol: str) -> Any:
+    """``&``, ``|`` and ``~`` are bitwise for NumPy's integers; tensors have them for booleans, where both agree."""
+
+    def method(*operands: Any) -> Tensor:
+        for x in map(np.asarray, operands):
+            if x.dtype != bool:
+                raise TypeError(f"{symbol} is defined for tensors of booleans. Received: dtype {x.dtype}")
+        return operation(*operands)
+
+    return method
+
+
+_and, _or = _on_booleans(ops.logical_and, "&"), _on_booleans(ops.logical_or, "|")
+_invert = _on_booleans(ops.logical_not, "~")
 _UFUNCS: dict[Any, Any] = {
-    np.conjugate: lambda x: x, np.positive: lambda x: x, np.fabs: ops.absolute, np.bitwise_and: ops.logical_and,
-    np.bitwise_or: ops.logical_or, np.invert: ops.logical_not, np.float_power: ops.power,
+    np.conjugate: lambda x: x, np.positive: lambda x: x, np.fabs: ops.absolute, np.bitwise_and: _and,
+    np.bitwise_or: _or, np.invert: _invert, np.float_power: ops.power,
 }  # fmt: skip
 
 
@@ -52,7 +67,8 @@ def attach() -> None:
     for name in _METHODS:
         setattr(Tensor, name, getattr(ops, name))
     attributes: dict[str, Any] = {
-        "__neg__": ops.negative, "__pos__": lambda x: x, "__abs__": ops.absolute, "__invert__": ops.logical_not,
+        "__neg__": ops.negative, "__pos__": lambda x: x, "__abs__": ops.absolute, "__and__": _operator(_and),
+        "__or__": _operator(_or), "__rand__": _operator(_and), "__ror__": _operator(_or), "__invert__": _invert,
         "__getitem__": ops.getitem, "__array_ufunc__": _array_ufunc, "__array_function__": _array_function,
         "reshape": _reshape, "transpose": _transpose, "T": property(ops.transpose, doc="Axes reversed."),
     }  # fmt: skip
@@ -95,10 +111,12 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options:
 
 def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``np.sum(tensor)`` and the like are the differentiable operations of the same name, or raise clearly."""
+    if function in (np.shape, np.ndim, np.size) and args and not kwargs and len(args) == 1:
+        return getattr(args[0], function.__name__)  # without a look at the values
     if function in _FACTS:
         return function(*_plain(args), **{key: _plain(value) for key, value in kwargs.items()})
     name = {"amax": "max", "amin": "min"}.get(function.__name__, function.__name__)
-    if name in _NUMPY_NAMES and getattr(np, name, None) in (function, getattr(np, function.__name__, None)):
+    if name in _NUMPY_NAMES and getattr(np, function.__name__, None) is function:
         return getattr(ops, name)(*args, **{key: value for key, value in kwargs.items() if value is not np._NoValue})
     raise TypeError(
         f"np.{function.__name__} is not defined for tensors. Use tinyconv.ops, or np.asarray(tensor) to leave "

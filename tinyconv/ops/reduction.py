@@ -142,9 +142,11 @@ class CumSum(Function):
         return flip(cumsum(flip(dy, self.axis), self.axis), self.axis)
 
 
-def cumsum(x: Any, axis: int = 0) -> Tensor:
-    """Running sum along ``axis``."""
+def cumsum(x: Any, axis: int | None = None) -> Tensor:
+    """Running sum along ``axis`` (of the flattened tensor by default)."""
     x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
     return CumSum(normalize_axis(axis, x.ndim))(x)
 
 

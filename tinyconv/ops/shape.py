@@ -262,9 +262,11 @@ def getitem(x: Any, index: Any) -> Tensor:
     return GetItem(plain if isinstance(index, tuple) else plain[0])(as_tensor(x))
 
 
-def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
-    """Entries ``indices`` (integers of any shape) along ``axis``."""
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """Entries ``indices`` (integers of any shape) along ``axis`` (of the flattened tensor by default)."""
     x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
     return getitem(x, _along(normalize_axis(axis, x.ndim), as_tensor(indices)))
 
 

@@ -18,7 +18,6 @@ _RESULTS = {  # depth of the image -> depths of the result
     "float32": ("float32",),
     "float64": ("float64",),
 }
-_FUSED = {("uint8", "uint8"), ("uint8", "int16"), ("float32", "float32")}  # where OpenCV multiplies and adds in one step
 _BORDERS = {  # name -> OpenCV's number, NumPy's name
     "constant": (0, "constant"),
     "replicate": (1, "edge"),
@@ -68,11 +67,12 @@ def filter2d(
 
     Notes
     -----
-    Where OpenCV adds up the taps one after the other, results are equal to the bit: below 130 taps (50 where image and
-    result have different types, except uint8 to int16), apart from the last W * C mod 4 columns of float32 images, where
-    OpenCV rounds differently. Above, OpenCV uses a discrete Fourier transform, which is off by about 1e-6 times
-    ``sum(abs(kernel)) * max(abs(image))`` (integers by 1); results here do not use it. Two passes round differently as
-    well, by a few units in the last place.
+    Where OpenCV adds up the taps one after the other, results equal its own to the bit: below 130 taps for uint8 to
+    uint8 or int16 and for float32, below 50 for all other types. Two exceptions: where its vector loops end, in the
+    last columns (W * C mod 8 or less), OpenCV rounds products and sums apart; and sums beyond 2**31 saturate here. With
+    more taps OpenCV uses a discrete Fourier transform, which is off by about 1e-6 times
+    ``sum(abs(kernel)) * max(abs(image))``, integers by 1. Two passes also round differently, by a few units in the last
+    place.
 
     Examples
     --------
@@ -84,8 +84,9 @@ def filter2d(
            [1, 1, 1]], dtype=uint8)
     """
     image = np.asarray(image)
-    result = _result_type(image, ddepth)
-    kernel = _as_kernel(kernel, np.float64 if np.float64 in (image.dtype, result) else np.float32)
+    source, result = _types(image, ddepth)
+    image = image.astype(source, copy=False)  # a foreign byte order
+    kernel = _as_kernel(kernel, "float64" if "float64" in (source, result) else "float32")
     kernels = _factors(kernel, separable)
     return backends.default().filter2d(
         image.reshape(*image.shape[:2], -1),
@@ -94,12 +95,12 @@ def filter2d(
         float(delta),
         _as_border(border),
         np.dtype(result),
-        (image.dtype.name, result) in _FUSED,
+        fused=source == "float32" or result not in ("float32", "float64"),  # as OpenCV's vector loops do
     ).reshape(image.shape)  # fmt: skip
 
 
-def _result_type(image: np.ndarray, ddepth: Any) -> str:
-    """Name of the result's dtype; checks the image on the way."""
+def _types(image: np.ndarray, ddepth: Any) -> tuple[str, str]:
+    """Names of the image's and of the result's dtype; checks the image on the way."""
     if image.ndim not in (2, 3) or not image.size:
         raise ValueError(f"Expected an image of shape (H, W) or (H, W, C), not empty. Received: shape {image.shape}")
     source = image.dtype.name
@@ -113,10 +114,10 @@ def _result_type(image: np.ndarray, ddepth: Any) -> str:
         raise ValueError(
             f"ddepth of a {source} image must be -1 or {', '.join(_RESULTS[source])}. Received: {ddepth!r}"
         )
-    return result
+    return source, result
 
 
-def _as_kernel(kernel: Any, dtype: Any) -> np.ndarray:
+def _as_kernel(kernel: Any, dtype: str) -> np.ndarray:
     kernel = np.asarray(kernel)
     if kernel.ndim != 2 or not kernel.size or kernel.dtype.kind not in "fiub":
         raise ValueError(
@@ -130,7 +131,7 @@ def _as_anchor(anchor: Sequence[int], size: tuple[int, ...]) -> tuple[int, int]:
     x, y = (operator.index(value) for value in anchor)
     row, column = (n // 2 if value == -1 else value for value, n in zip((y, x), size, strict=True))
     if not (0 <= row < size[0] and 0 <= column < size[1]):
-        raise ValueError(f"anchor (x, y) must lie in the kernel of {size[1]} x {size[0]} or be -1. Received: {anchor!r}")
+        raise ValueError(f"anchor (x, y) must lie in the {size[1]} x {size[0]} kernel or be -1. Received: {anchor!r}")
     return row, column
 
 

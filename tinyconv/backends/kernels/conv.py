@@ -24,6 +24,7 @@ from tinyconv.backends.kernels.tile import ADD, choose_tiling
 from tinyconv.geometry import Window
 
 SCRATCH = 128 * 1024  # bytes of a padded part of an image: it shares the L2 cache with a panel of weights
+BATCH = 512 * 1024  # bytes of whole images whose weight gradients are summed in registers
 PANEL = 256 * 1024  # bytes of a panel of weights that are used in one pass over the rows
 TASKS = 16  # tasks that a call is cut into where its shape allows
 PARTIALS = 4 * 1024 * 1024  # bytes of partial weight gradients
@@ -95,9 +96,9 @@ def _correlate(itemsize: int) -> int:
         (
             x, packed, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns,
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
-            groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows,
+            groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows, runs, run,
             main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 36)  # fmt: skip
+        ) = emit.parameters(block, 38)  # fmt: skip
         task, part = task // parts, task % parts
         task, first = task // bands, task % bands * band
         image, group = task // groups, task % groups
@@ -126,8 +127,8 @@ def _correlate(itemsize: int) -> int:
                 start = bias + column if bias != 0 and i == 0 else 0
                 flags = ADD if i > 0 else 0
                 levels = (
-                    count, dilation_h * line, taps_w * tap, taps_w, dilation_w * cell, tap,
-                    channels, itemsize, panel_width * itemsize,
+                    count, dilation_h * line, taps_w * tap, runs, dilation_w * cell, tap,
+                    run, itemsize, panel_width * itemsize,
                 )  # fmt: skip
                 for row in range(first, last):
                     corner = source + ((row - first) * stride_h + i * dilation_h) * line
@@ -169,10 +170,13 @@ def _correlation_calls(
     band, panels_each = _cut(n * groups, panels, c, cell, direct)
     bands, parts = -(-oh // band), -(-panels // panels_each)
     row_bytes = max(1, c.taps[1] * channels * tiling.width * itemsize)
+    runs, run = c.taps[1], channels  # kernel columns and channels, in one contiguous run where they are neighbours
+    if c.dilations[1] == 1 and not lanewise:
+        runs, run = 1, runs * run
     sizes = (
         *x.strides[:3], *y.strides[:3], *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
-        max(1, PANEL // row_bytes), *tiling,
+        max(1, PANEL // row_bytes), runs, run, *tiling,
     )  # fmt: skip
     return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
 
@@ -359,11 +363,12 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
     n, (oh, ow) = x.shape[0], c.output
     direct = c.inside() and groups == 1
     rows, columns = c.extent(oh, ow)
-    batch = max(1, min(n, SCRATCH // max(1, rows * columns * cell)))
+    splits = max(1, min(n, TASKS, PARTIALS // dw.nbytes))
+    share = -(-n // splits)
+    splits = -(-n // share)  # no split without images
+    batch = max(1, min(share, BATCH // max(1, rows * columns * cell)))
     band = min(oh, max(1, (SCRATCH // max(1, columns * cell) - c.extent(1, 1)[0]) // c.strides[0] + 1))
-    splits = max(1, min(-(-n // batch), TASKS, PARTIALS // dw.nbytes))
-    splits = -(-n // -(-n // splits))  # no split without images
-    blocks = -(-TASKS // (splits * groups))
+    blocks = -(-(TASKS // 2) // (splits * groups))  # each of them copies the padded images again
     panels_each = max(1, panels // blocks)
     blocks = -(-blocks // -(-panels // panels_each))
     taps_each = max(1, kh // blocks)

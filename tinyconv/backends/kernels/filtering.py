@@ -1,6 +1,6 @@
-"""Filtering an image with a small kernel: bands of rows, each copied with its border into a patch that stays in the cache.
+"""Filtering an image with a kernel: band by band, each copied with its border into a patch that stays in the cache.
 
-A patch holds floats, whatever the image's type, and its border cells, so the inner loops know neither borders nor types.
+A patch holds floats, whatever the image's type, and border cells too: the inner loops know neither borders nor types.
 A tile of sums stays in registers while the window moves over its rows and columns. Every sum runs over the taps in
 row-major order, from ``delta`` on, so that results are those of OpenCV's own loops to the bit.
 """
@@ -24,7 +24,7 @@ from tinyconv.backends.kernels.launch import Call
 from tinyconv.backends.kernels.vector import Vector
 
 KINDS = tuple(map(np.dtype, ("uint8", "uint16", "int16", "float32", "float64")))
-PATCH = 1024 * 1024  # bytes of a patch, of which a window of a few rows is in use: narrow columns cost more than they save
+PATCH = 1024 * 1024  # bytes of a patch: a few of its rows are in use at a time, and narrow patches are slow to fill
 FUSED, SPARSE = 1, 2  # variants of the tile: a product and its sum are rounded once; zero taps are left out
 
 
@@ -94,7 +94,7 @@ def _fill(kind: int, itemsize: int) -> int:
 
 @functools.cache
 def _tile_shape(taps: int) -> tuple[int, int]:
-    """Rows and vectors of a tile for a kernel of ``taps`` rows: rows share what they load; the sums fit the registers."""
+    """Rows and vectors of a tile for a kernel of ``taps`` rows: rows share what they load, sums stay in registers."""
     rows = min(4, taps)
     registers = emit.vector_registers() // 2 if rows > 1 else 8
     return rows, min(8, registers // rows)
@@ -193,7 +193,7 @@ def _store(e: Emitter, value: Vector, place: ir.Value, lanes: ir.Value, dtype: n
 def _sweep(
     source, source_row, kernel, taps_h, taps_w, tap, target, target_row, rows, lanes, size, out, tile, high, wide
 ):
-    """Filter ``rows`` x ``lanes`` numbers, tile by tile of ``high`` x ``wide``; ``size`` and ``out`` are bytes of a number."""
+    """Filter ``rows`` x ``lanes`` numbers of ``size`` bytes into numbers of ``out`` bytes, in tiles of high x wide."""
     for i in range(0, rows, high):
         for lane in range(0, lanes, wide):
             emit.call(tile, (

@@ -18,7 +18,8 @@ from tinyconv.backends.kernels.tile import ADD, choose_tiling
 
 DEPTH = 384  # products summed in registers before they are added to C: a panel of this depth stays in the L1 cache
 TASK = 25_000  # nanoseconds that are worth a task
-ROWS = 256  # rows of a task, so that its part of A stays in the L2 cache
+ROWS = 256  # rows of a task at most, so that its part of A stays in the L2 cache
+FEW_ROWS = 64  # rows of a task at least, so that packing B is little work beside the products
 
 
 @numba.njit(error_model="numpy")
@@ -82,7 +83,7 @@ def matmul(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None 
     panels = -(-columns // tiling.width)
     work = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
     tasks = max(1, min(32, round(work / TASK)))
-    block_rows = max(2 * tiling.rows, min(rows, ROWS, rows * panels // tasks))
+    block_rows = max(min(rows, FEW_ROWS), min(rows, ROWS, rows * panels // tasks))
     block_rows = -(-block_rows // tiling.rows) * tiling.rows
     row_blocks = -(-rows // block_rows)
     panels_each = max(1, panels * row_blocks // tasks) if row_blocks < tasks else panels

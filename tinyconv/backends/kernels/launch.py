@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -46,15 +46,20 @@ def address(array: np.ndarray | None) -> int:
 
 def run(calls: Sequence[Call]) -> None:
     """Run kernels one after the other, each with all its tasks in parallel."""
+    prepare(calls)()
+
+
+def prepare(calls: Sequence[Call]) -> Callable[[], None]:
+    """Make calls into a program; what is returned runs it, on the same arrays every time, and keeps them alive."""
     blocks = [np.array([*map(address, call.arrays), *call.sizes], np.int64) for call in calls]
     program = np.array(
         [(call.kernel, address(block), call.tasks, call.work > SMALL) for call, block in zip(calls, blocks)],
         np.int64,
     )
-    execute(program)
+    return functools.partial(_execute, program, (blocks, calls))
 
 
-def execute(program: np.ndarray) -> None:
+def _execute(program: np.ndarray, alive: Any) -> None:
     """Run a program: rows of (kernel, address of its parameters, number of tasks, whether to use all threads)."""
     if _pool.usable and program[:, 3].any():
         with _pool.entered():

@@ -224,7 +224,7 @@ def _meeting(position, kernel, stride, size):
 
 
 def forward(mode: int, x: np.ndarray, taps: np.ndarray | None, y: np.ndarray, window: Window) -> list[Call]:
-    """Walk from ``y`` (N, OH, OW, C) over windows of ``x`` (N, H, W, C): MAX, SUM, PICK, or DEAL, which writes ``x``."""
+    """Walk from ``y`` (N, OH, OW, C) over windows of ``x`` (N, H, W, C): MAX, SUM, PICK; or DEAL, into ``x``."""
     n, oh, ow, _ = y.shape
     (top, _), (left, _) = window.padding
     sizes = (*x.shape[1:], oh, ow, *window.kernel, *window.strides, top, left)

@@ -13,6 +13,7 @@ All strides are bytes.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -127,18 +128,24 @@ def _emit_tile(
             for j, total in enumerate(row):
                 builder.store(e.fma(left[j], right[j], builder.load(total)), total)
 
+    rows_of_c = [e.offset(e.pointer(c), builder.mul(c_row, const(i))) for i in range(len(sums))]
+    for start in rows_of_c:  # C is on its way from memory while the products are computed
+        for j in range(vectors):
+            e.prefetch(e.offset(start, j * width))
+
     _nest(e, e.pointer(a), e.pointer(b), levels, multiply)
 
-    add = builder.icmp_signed("!=", builder.and_(flags, const(ADD)), const(0))
-    relu = builder.icmp_signed("!=", builder.and_(flags, const(RELU)), const(0))
-    for i, row in enumerate(sums):
+    with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, const(ADD)), const(0))):
+        for start, row in zip(rows_of_c, sums):
+            for old, total in zip(lane_vectors(start), row):
+                builder.store(builder.fadd(builder.load(total), old), total)
+    with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, const(RELU)), const(0))):
+        for total in itertools.chain(*sums):
+            builder.store(e.relu(builder.load(total)), total)
+    for i, (start, row) in enumerate(zip(rows_of_c, sums)):
         with builder.if_then(builder.icmp_signed("<=", skip, const(i))):
             for j, (total, mask) in enumerate(zip(row, masks)):
-                target = e.offset(e.pointer(c), builder.mul(c_row, const(i)), j * width)
-                with builder.if_then(add):
-                    builder.store(builder.fadd(builder.load(total), e.load(target, mask)), total)
-                value = builder.load(total)
-                e.store(builder.select(relu, e.relu(value), value), target, mask)
+                e.store(builder.load(total), e.offset(start, j * width), mask)
 
 
 def _nest(e: Emitter, a: ir.Value, b: ir.Value, levels: list[ir.Value], body: Any) -> None:

@@ -1,0 +1,235 @@
+"""The contract of ``Layer``: own layers, nesting, names, losses, freezing, errors."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import layers
+from tinyconv.layers import base
+
+
+class Scale(layers.Layer):
+    """Multiply by a learned factor per feature."""
+
+    def __init__(self, start=1.0, **options):
+        super().__init__(**options)
+        self.start = start
+
+    def build(self, input_shape):
+        self.factor = self.add_weight((input_shape[-1],), tc.initializers.Constant(self.start), "factor")
+
+    def call(self, x):
+        return x * self.factor
+
+
+class Block(layers.Layer):
+    """Layers as attributes, in a list and in a dictionary."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.first = layers.Dense(3, kernel_regularizer="l2")
+        self.more = [layers.Dense(3), layers.BatchNormalization()]
+        self.named = {"last": layers.Dense(2, activity_regularizer="l1")}
+
+    def call(self, x, training=False):
+        x = self.first(x)
+        for layer in self.more:
+            x = layer(x)
+        return self.named["last"](x)
+
+
+def test_own_layer():
+    layer = Scale(3.0)
+    assert layer([[1.0, 2.0]]).tolist() == [[3.0, 6.0]]
+    assert layer.compute_output_shape((None, 2)) == (None, 2)
+    assert layer.get_config()["start"] == 3.0
+    assert Scale.from_config(layer.get_config()).get_config() == layer.get_config()
+    assert repr(Scale(3.0, name="s")) == "Scale(start=3.0, name='s')"
+    assert Scale()(tc.Input((4, 5))).shape == (None, 4, 5)
+    assert Scale()(tc.Input((None, 5))).shape == (None, None, 5)
+
+
+def test_children_and_their_weights_in_order():
+    block = Block()
+    block(np.ones((2, 4)))
+    assert block.children == [block.first, *block.more, block.named["last"]]
+    names = [w.name for w in block.weights]
+    assert names == ["kernel", "bias"] * 2 + ["gamma", "beta", "moving_mean", "moving_variance", "kernel", "bias"]
+    assert len(block.trainable_weights) == 8
+    assert block.count_params() == 15 + 12 + 12 + 8
+
+
+def test_training_reaches_children_and_is_put_back():
+    block = Block()
+    block(np.ones((2, 4)))
+    before = block.more[1].moving_mean.numpy().copy()
+    block(np.ones((2, 4)))
+    np.testing.assert_array_equal(block.more[1].moving_mean, before)
+    block(np.ones((2, 4)), training=True)
+    assert (block.more[1].moving_mean.numpy() != before).any()
+    now = block.more[1].moving_mean.numpy().copy()
+    block(np.ones((2, 4)))
+    np.testing.assert_array_equal(block.more[1].moving_mean, now)
+
+
+def test_freezing_reaches_children():
+    block = Block()
+    block(np.ones((2, 4)))
+    block.trainable = False
+    assert block.trainable_weights == []
+    before = block.get_weights()
+    block(np.ones((2, 4)), training=True)
+    for now, then in zip(block.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    block.first.trainable = True
+    assert [w.name for w in block.trainable_weights] == ["kernel", "bias"]
+
+
+def test_losses_of_regularizers_and_of_the_last_call():
+    block = Block()
+    for _ in range(2):
+        y = block(np.ones((2, 4)))
+    penalties = [loss.item() for loss in block.losses]
+    kernel = block.first.kernel.numpy()
+    expected = [0.01 * np.square(kernel).sum(), 0.01 * np.abs(y.numpy()).sum() / 2]
+    assert penalties == pytest.approx(expected, rel=1e-5)
+    block.first.trainable = False  # a frozen weight costs nothing, as in Keras
+    assert len(block.losses) == 1
+
+
+def test_a_shared_layer_counts_once():
+    class Twice(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            shared = layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l2")
+            self.one, self.two = Outer(shared), Outer(shared)
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    class Outer(layers.Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x):
+            return self.inner(x)
+
+    layer = Twice()
+    layer(np.ones((2, 4)))
+    assert len(layer.weights) == 2
+    assert len(layer.losses) == 2
+
+
+def test_names_are_unique_and_readable():
+    base.reset_names()
+    assert [layers.MaxPooling2D().name, layers.MaxPooling2D().name] == ["max_pooling2d", "max_pooling2d_1"]
+    assert layers.Conv2DTranspose(1, 1).name == "conv2d_transpose"
+    assert layers.DepthwiseConv2D(1).name == "depthwise_conv2d"
+    assert layers.ReLU().name == "re_lu"
+    assert layers.Dense(1, name="mine").name == "mine"
+    for bad in ("", "a/b", 3):
+        with pytest.raises(ValueError, match="name must be a non-empty string without '/'. Received"):
+            layers.Dense(1, name=bad)
+
+
+def test_a_layer_builds_once():
+    class Early(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def build(self, input_shape):
+            self.dense.build(input_shape)
+
+        def call(self, x):
+            return self.dense(x)
+
+    layer = Early()
+    layer(np.ones((1, 3)))
+    layer.build((None, 3))
+    layer.dense.build((None, 3))
+    assert len(layer.weights) == 2
+    assert layer.dense.built
+    assert layers.Dense.build.__name__ == "build"
+
+
+def test_before_the_first_call():
+    layer = layers.Dense(2, name="top")
+    assert layer.weights == []
+    with pytest.raises(ValueError, match="Dense 'top' has no weights yet"):
+        layer.count_params()
+    with pytest.raises(ValueError, match="Dense 'top' has no weights yet"):
+        layer.set_weights([])
+    with pytest.raises(AttributeError, match="Dense 'top' was never called"):
+        _ = layer.output_shape
+
+
+def test_errors_name_the_innermost_layer_once():
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__(name="outer")
+            self.inner = layers.Dense(2, name="inner")
+
+        def call(self, x):
+            return self.inner(x)
+
+    with pytest.raises(ValueError, match=r"^Dense 'inner': expected at least 2 axes"):
+        Outer()(np.zeros(3))
+
+    class Fails(layers.Layer):
+        def call(self, x):
+            return tc.ops.reshape(x, (7,))
+
+    with pytest.raises(ValueError, match="^Fails 'f': reshape expected") as error:
+        Fails(name="f")(np.zeros(3))
+    assert isinstance(error.value.__cause__, ValueError)
+
+
+def test_call_must_be_defined():
+    with pytest.raises(NotImplementedError, match="Layer must define call"):
+        layers.Layer()(np.zeros((1, 2)))
+
+
+def test_symbolic_and_real_inputs_do_not_mix():
+    with pytest.raises(TypeError, match="expected all inputs to be symbolic"):
+        layers.Add()([tc.Input((2,)), np.zeros((1, 2))])
+
+
+def test_symbolic_calls_are_remembered():
+    x = tc.Input((4,))
+    layer = layers.Dropout(0.5)
+    y = layer(x, training=True)
+    assert y.call.layer is layer
+    assert y.call.inputs is x
+    assert y.call.options == {"training": True}
+
+
+def test_a_copy_is_independent():
+    layer = layers.Dense(2)
+    layer([[1.0]])
+    twin = copy.deepcopy(layer)
+    twin.set_weights([w + 1 for w in twin.get_weights()])
+    assert (layer.kernel.numpy() != twin.kernel.numpy()).all()
+    assert twin.kernel is twin.weights[0]
+
+
+def test_layers_from_names_and_configurations():
+    assert isinstance(layers.get("Flatten"), layers.Flatten)
+    assert isinstance(layers.get(layers.Flatten), layers.Flatten)
+    layer = layers.Dense(2)
+    assert layers.get(layer) is layer
+    with pytest.raises(ValueError, match="Unknown layer. Did you mean 'Conv2D'.* Received: 'Conv2E'"):
+        layers.get("Conv2E")
+    with pytest.raises(ValueError, match="Expected a layer"):
+        layers.get(3)
+
+    @tc.registry.register("tests")
+    class Registered(Scale):
+        pass
+
+    again = layers.deserialize(layers.serialize(Registered(2.0)))
+    assert type(again) is Registered
+    assert again([[1.0]]).item() == 2.0

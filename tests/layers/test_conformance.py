@@ -1,0 +1,440 @@
+"""What holds for every layer. Layers are found by introspection; each needs a row in ``CASES``."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import layers
+from tinyconv.layers import Layer
+from tinyconv.layers.base import map_structure
+from tinyconv.testing import assert_close, check_gradients
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to make a layer, and shapes (channels last) of inputs for it."""
+
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    shape: Any = (3, 5, 6, 4)  # of one input, or a list of them
+    integers: bool = False
+    order: int = 2
+
+
+IMAGE, ROW, PAIR = (3, 5, 6, 4), (3, 7, 4), [(3, 5), (3, 5)]
+PENALTIES = {"kernel_regularizer": "l2", "bias_constraint": "non_neg", "activity_regularizer": tc.regularizers.L1(0.1)}
+
+CASES: dict[str, list[Case]] = {
+    "Activation": [Case({"activation": "tanh"}), Case({"activation": "relu"})],
+    "ActivityRegularization": [Case({"l1": 0.1, "l2": 0.2})],
+    "Add": [Case({}, PAIR), Case({}, [(3, 4, 5, 2), (3, 1, 1, 2), (3, 2)])],
+    "Average": [Case({}, PAIR)],
+    "AveragePooling1D": [Case({}, ROW), Case({"pool_size": 3, "strides": 2, "padding": "same"}, ROW)],
+    "AveragePooling2D": [
+        Case({"pool_size": (2, 3)}),
+        Case({"pool_size": 3, "strides": (2, 1), "padding": "SAME"}),
+        Case({"pool_size": 3, "padding": ((1, 0), (2, 1)), "count_include_pad": True}),
+    ],
+    "BatchNormalization": [
+        Case({}),
+        Case({"scale": False, "momentum": 0.5, "gamma_regularizer": "l1"}, (4, 3)),
+        Case({"axis": 1, "center": False, "epsilon": 1e-7}, (3, 4, 2)),
+    ],
+    "Concatenate": [Case({}, [(3, 2, 4), (3, 2, 1)]), Case({"axis": 1}, [(3, 2, 4), (3, 1, 4), (3, 3, 4)])],
+    "Conv1D": [
+        Case({"filters": 3, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, ROW),
+        Case({"filters": 4, "kernel_size": 2, "strides": 2, "padding": (1, 2), "groups": 2}, ROW),
+    ],
+    "Conv2D": [
+        Case({"filters": 3, "kernel_size": 3, "activation": "sigmoid"}),
+        Case({"filters": 2, "kernel_size": (3, 2), "strides": (2, 1), "padding": "SAME", **PENALTIES}),
+        Case({"filters": 4, "kernel_size": 2, "dilation_rate": 2, "groups": 2, "padding": ((1, 0), (2, 1))}),
+        Case({"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same_lower", "use_bias": False}),
+    ],
+    "Conv2DTranspose": [
+        Case({"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}),
+        Case({"filters": 2, "kernel_size": (2, 3), "strides": (2, 3), "output_padding": 1, "padding": 1}),
+    ],
+    "Cropping1D": [Case({"cropping": (1, 2)}, ROW)],
+    "Cropping2D": [Case({"cropping": ((1, 0), (2, 1))}), Case({"cropping": 1})],
+    "Dense": [Case({"units": 3}, (3, 4)), Case({"units": 2, "activation": "softmax", **PENALTIES}, (3, 5, 4))],
+    "DepthMaxPooling2D": [Case({"depth": 2})],
+    "DepthwiseConv2D": [Case({"kernel_size": 3}), Case({"kernel_size": 2, "depth_multiplier": 2, "padding": "same"})],
+    "Dot": [Case({"axes": 1}, PAIR), Case({"axes": (2, 1), "normalize": True}, [(3, 2, 4), (3, 4, 5)])],
+    "Dropout": [Case({"rate": 0.4}), Case({"rate": 0.4, "noise_shape": (None, 1, 1, None)})],
+    "ELU": [Case({"alpha": 2.0})],
+    "Embedding": [Case({"input_dim": 7, "output_dim": 3}, (3, 5), integers=True)],
+    "Flatten": [Case({}), Case({}, (3, 5))],
+    "GaussianDropout": [Case({"rate": 0.3})],
+    "GaussianNoise": [Case({"stddev": 0.3})],
+    "GlobalAveragePooling1D": [Case({}, ROW)],
+    "GlobalAveragePooling2D": [Case({}), Case({"keepdims": True})],
+    "GlobalMaxPooling1D": [Case({"keepdims": True}, ROW)],
+    "GlobalMaxPooling2D": [Case({})],
+    "GroupNormalization": [Case({"groups": 2}), Case({"groups": -1})],
+    "InputLayer": [Case({"shape": (5, 6, 4)}), Case({"batch_shape": (None, None, 6, 4)})],
+    "Lambda": [Case({"function": tc.ops.gelu}), Case({"function": "softmax", "output_shape": (5, 6, 4)})],
+    "LayerNormalization": [Case({}), Case({"axis": (1, 2), "scale": False})],
+    "LeakyReLU": [Case({"negative_slope": 0.1})],
+    "LocalResponseNormalization": [Case({"depth_radius": 1, "alpha": 0.3, "beta": 0.75})],
+    "LocallyConnected2D": [Case({"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same"})],
+    "MaxPooling1D": [Case({"pool_size": 3, "strides": 2, "padding": (1, 0)}, ROW)],
+    "MaxPooling2D": [Case({}), Case({"pool_size": 3, "strides": 2, "padding": "SAME"})],
+    "Maximum": [Case({}, PAIR)],
+    "Minimum": [Case({}, PAIR)],
+    "Multiply": [Case({}, [(3, 4, 5, 2), (3, 1, 1, 2)])],
+    "PReLU": [Case({"alpha_initializer": tc.initializers.Constant(0.2)}), Case({"shared_axes": (1, 2)})],
+    "Permute": [Case({"dims": (2, 3, 1)})],
+    "ReLU": [Case({}), Case({"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2})],
+    "RepeatVector": [Case({"n": 3}, (3, 4))],
+    "Reshape": [Case({"target_shape": (3, -1)}), Case({"target_shape": (120,)})],
+    "SELU": [Case({})],
+    "SeparableConv2D": [
+        Case({"filters": 3, "kernel_size": 3, "padding": "same"}),
+        Case({"filters": 2, "kernel_size": 2, "depth_multiplier": 2, "strides": 2, "activation": "elu"}),
+    ],
+    "Softmax": [Case({})],
+    "SpatialDropout2D": [Case({"rate": 0.4})],
+    "Subtract": [Case({}, PAIR)],
+    "UnitNormalization": [Case({}), Case({"axis": (1, 2)})],
+    "UpSampling1D": [Case({"size": 2}, ROW)],
+    "UpSampling2D": [Case({"size": (2, 3)}), Case({"size": 2, "interpolation": "bilinear"})],
+    "ZeroPadding1D": [Case({"padding": (1, 2)}, ROW)],
+    "ZeroPadding2D": [Case({"padding": ((1, 0), (2, 1))}), Case({})],
+}  # fmt: skip
+
+FOUND = {
+    value.__name__: value
+    for value in map(layers.__dict__.get, layers.__all__)
+    if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
+}
+ROWS = [
+    pytest.param(FOUND[name], case, id=f"{name}-{number}")
+    for name, cases in CASES.items()
+    for number, case in enumerate(cases)
+    if name in FOUND
+]
+every_case = pytest.mark.parametrize(("cls", "case"), ROWS)
+every_layer = pytest.mark.parametrize("cls", FOUND.values(), ids=FOUND)
+
+
+def make(cls, case, **options):
+    return cls(**{**case.kwargs, "name": "it", **options})
+
+
+def data(case, dtype="float32", seed=0, batch=None):
+    """Random inputs for a case; ``batch`` samples instead of the case's own number."""
+    rng = np.random.default_rng(seed)
+
+    def one(shape):
+        shape = shape if batch is None else (batch, *shape[1:])
+        return rng.integers(0, 7, shape) if case.integers else rng.standard_normal(shape).astype(dtype)
+
+    return [one(shape) for shape in case.shape] if isinstance(case.shape, list) else one(case.shape)
+
+
+def shapes(case, batch=None):
+    """The shapes of a case's inputs, with ``batch`` as batch axis."""
+    several = isinstance(case.shape, list)
+    return [(batch, *s[1:]) for s in case.shape] if several else (batch, *case.shape[1:])
+
+
+def symbolic(case):
+    several = isinstance(case.shape, list)
+    return [tc.Input(s[1:]) for s in case.shape] if several else tc.Input(case.shape[1:])
+
+
+def test_every_layer_has_a_row():
+    assert sorted(CASES) == sorted(FOUND)
+
+
+def test_every_layer_is_registered_under_its_names():
+    for name in layers.__all__:
+        value = getattr(layers, name)
+        if isinstance(value, type) and issubclass(value, Layer) and value is not Layer:
+            assert layers.base.LAYERS.find(name) is value
+
+
+@every_layer
+def test_docstring_tells_shapes_and_has_an_example(cls):
+    assert "Inputs" in cls.__doc__
+    assert "utputs:" in cls.__doc__
+    assert ">>> " in cls.__doc__
+
+
+@every_case
+def test_config_round_trip(cls, case):
+    layer = make(cls, case, trainable=False, dtype="float64")
+    config = layer.get_config()
+    text = json.dumps(config)
+    again = cls.from_config(json.loads(text))
+    assert json.dumps(again.get_config()) == text
+    assert (again.name, again.trainable, again.dtype) == ("it", False, "float64")
+    restored = layers.deserialize(json.loads(json.dumps(layers.serialize(layer))))
+    assert type(restored) is cls
+    assert json.dumps(restored.get_config()) == text
+
+
+@every_case
+def test_restored_layer_computes_the_same(cls, case):
+    layer, x = make(cls, case), data(case)
+    expected = layer(x)
+    restored = cls.from_config(json.loads(json.dumps(layer.get_config())))
+    restored(x)
+    restored.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(restored(x), expected)
+
+
+@every_case
+def test_output_shape(cls, case):
+    layer = make(cls, case)
+    shape = layer.compute_output_shape(shapes(case)) if not layer.weights else None
+    inferred = layer(symbolic(case)).shape
+    assert inferred[0] is None
+    assert shape in (None, inferred)
+    y = layer(data(case))
+    assert y.shape[1:] == inferred[1:]
+    assert layer.compute_output_shape(shapes(case, 3))[1:] == y.shape[1:]
+    assert layer.output_shape == inferred
+    assert layer.input_shape == shapes(case)
+
+
+@every_case
+def test_unknown_sizes_pass_through(cls, case):
+    layer, x = make(cls, case), data(case)
+    y = layer(x)
+    if isinstance(case.shape, list) or x.ndim < 3 or cls is layers.LocallyConnected2D:
+        return
+    inferred = layer.compute_output_shape((None, *[None] * (x.ndim - 2), x.shape[-1]))
+    for known, n in zip(inferred, y.shape, strict=True):
+        assert known in (None, n)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_dtype_is_kept(cls, case, dtype):
+    layer = make(cls, case, dtype=dtype)
+    for training in (False, True):
+        y = layer(data(case, dtype), training=training)
+        assert y.dtype == dtype
+        assert np.isfinite(y.numpy()).all()
+    assert {w.dtype.name for w in layer.weights} <= {dtype}
+    assert {loss.dtype.name for loss in layer.losses} <= {dtype}
+
+
+@every_case
+def test_other_dtypes_are_converted(cls, case):
+    layer = make(cls, case, dtype="float32")
+    y = layer(data(case, "float64"))
+    assert y.dtype == "float32"
+
+
+@every_case
+def test_neither_inputs_nor_weights_are_changed(cls, case):
+    layer, x = make(cls, case), data(case)
+    layer(x)
+    before, weights = map_structure(np.copy, x), layer.get_weights()
+    map_structure(lambda a: a.setflags(write=False), x)
+    expected = layer(x).numpy()
+    layer.trainable = False
+    layer(x, training=True)
+    for given, copy in zip(np_list(x), np_list(before), strict=True):
+        np.testing.assert_array_equal(given, copy)
+    for now, then in zip(layer.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+    strange = map_structure(np.asfortranarray, x)
+    assert_close(layer(strange), expected)
+
+
+@every_case
+def test_inputs_may_be_tensors_or_lists(cls, case):
+    layer, x = make(cls, case), data(case)
+    expected = layer(x)
+    np.testing.assert_array_equal(layer(map_structure(tc.Tensor, x)), expected)
+    if not isinstance(case.shape, list):
+        np.testing.assert_array_equal(layer(x.tolist()), expected)
+
+
+@every_case
+def test_batches_of_one_and_none(cls, case):
+    layer, x = make(cls, case), data(case)
+    y = layer(x)
+    one = layer(map_structure(lambda a: a[1:2], x))
+    assert one.shape == (1, *y.shape[1:])
+    if not (cls is layers.BatchNormalization and case.kwargs.get("axis") == 1):
+        assert_close(one, y.numpy()[1:2], atol=1e-6)
+    nothing = layer(data(case, batch=0))
+    assert nothing.shape == (0, *y.shape[1:])
+    assert nothing.dtype == y.dtype
+
+
+@every_case
+def test_an_empty_batch_has_empty_gradients(cls, case):
+    layer = make(cls, case)
+    layer(data(case))
+    x = map_structure(lambda a: tc.Tensor(a, requires_grad=not case.integers), data(case, batch=0))
+    layer(x).sum().backward()
+    for tensor in np_list(x, tc.Tensor):
+        assert tensor.grad is None or tensor.grad.shape == tensor.shape
+    for weight in layer.trainable_weights:
+        assert not weight.grad.numpy().any()
+
+
+@every_case
+def test_one_seed_one_result(cls, case):
+    results = []
+    for _ in range(2):
+        tc.set_seed(5)
+        layer = make(cls, case)
+        results.append([layer(data(case), training=True).numpy(), *layer.get_weights()])
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@every_case
+def test_inference_is_repeatable_and_training_is_off_by_default(cls, case):
+    layer, x = make(cls, case), data(case)
+    first = layer(x)
+    np.testing.assert_array_equal(layer(x, training=False), first)
+    np.testing.assert_array_equal(layer(x), first)
+
+
+@every_case
+def test_both_data_formats_agree(cls, case):
+    x = data(case)
+    if isinstance(case.shape, list) or "data_format" not in cls(**case.kwargs).get_config():
+        pytest.skip("has no data format")
+    last = make(cls, case, data_format="channels_last")
+    first = make(cls, case, data_format="channels_first")
+    expected = last(x).numpy()
+    assert first(tc.Input(channels_first(x).shape[1:])).shape[1:] == channels_first(expected).shape[1:]
+    first.set_weights(last.get_weights())
+    y = first(channels_first(x))
+    if cls is layers.Flatten:
+        np.testing.assert_array_equal(y, expected)  # the same order, so that the weights above fit
+    else:
+        assert_close(y, channels_first(expected))
+
+
+@pytest.mark.parametrize("name", ["BatchNormalization", "GroupNormalization", "LocalResponseNormalization", "Softmax",
+                                  "UnitNormalization", "LayerNormalization", "Concatenate"])  # fmt: skip
+def test_channel_axis_1_agrees_with_channels_last(name):
+    cls = FOUND[name]
+    kwargs = {"GroupNormalization": {"groups": 2}}.get(name, {})
+    x = np.random.default_rng(0).standard_normal(IMAGE).astype("float32")
+    last, first = cls(**kwargs), cls(axis=1, **kwargs)
+    several = (lambda a: [a, 2 * a]) if name == "Concatenate" else lambda a: a
+    for training in (True, False):
+        expected = last(several(x), training=training).numpy()
+        assert_close(first(several(channels_first(x)), training=training), channels_first(expected))
+
+
+@every_case
+def test_gradients(cls, case):
+    layer = make(cls, case, dtype="float64")
+    layer(data(case, "float64"))
+    weights = [(name, value) for name, value in vars(layer).items() if isinstance(value, layers.Parameter)]
+    trained = [(name, value) for name, value in weights if value.requires_grad]
+    rng = np.random.default_rng(3)
+    values = [value.numpy() + 0.1 * rng.standard_normal(value.shape) for _, value in trained]
+    inputs = np_list(data(case, "float64"))
+
+    for training in (False, True):
+
+        def f(*arguments, training=training):
+            tc.set_seed(1)  # dropout drops the same each time
+            x, given = arguments[: len(inputs)], arguments[len(inputs) :]
+            for (name, _), value in zip(trained, given, strict=True):
+                setattr(layer, name, value)
+            y = layer(list(x) if isinstance(case.shape, list) else x[0], training=training)
+            return y, *layer._added_losses
+
+        report = check_gradients(f, [*inputs, *values], order=case.order)
+        assert report.checked
+        if not layer._wants_training:
+            break
+
+
+@every_case
+def test_weights_can_be_read_and_written(cls, case):
+    layer = make(cls, case)
+    layer(data(case))
+    weights = [w + 1 for w in layer.get_weights()]
+    layer.set_weights(weights)
+    for now, given in zip(layer.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, given)
+        assert now.base is None  # a copy: changing it does not change the layer
+    assert layer.count_params() == sum(w.size for w in weights)
+    with pytest.raises(ValueError, match=f"{cls.__name__} 'it' expected .* Received: "):
+        layer.set_weights([*weights, np.zeros(2)])
+
+
+@every_case
+def test_freezing(cls, case):
+    layer = make(cls, case)
+    layer(data(case))
+    trained = [w.name for w in layer.trainable_weights]
+    layer.trainable = False
+    assert layer.trainable_weights == []
+    assert len(layer.non_trainable_weights) == len(layer.weights)
+    y = layer(data(case), training=True)
+    assert not y.requires_grad
+    layer.trainable = True
+    assert [w.name for w in layer.trainable_weights] == trained
+    frozen = make(cls, case, trainable=False)
+    frozen(data(case))
+    assert frozen.trainable_weights == []
+
+
+@every_case
+def test_repr(cls, case):
+    layer = make(cls, case)
+    text = repr(layer)
+    assert text.startswith(f"{cls.__name__}(")
+    assert "name='it'" in text
+    assert "initializer=GlorotUniform" not in text  # defaults are left out
+    assert "Layer object at" not in text
+
+
+@every_layer
+def test_unknown_arguments_are_refused(cls):
+    with pytest.raises(TypeError, match="unknown arguments. Received: colour"):
+        make(cls, CASES[cls.__name__][0], colour="red")
+
+
+@every_layer
+def test_wrong_rank_names_the_layer(cls):
+    case = CASES[cls.__name__][0]
+    layer = make(cls, case)
+    if not isinstance(layer, layers.images.ImageLayer | layers.Dense | layers.merging.Merge | layers.RepeatVector):
+        pytest.skip("takes any rank")
+    for bad in (np.zeros(3), tc.Input(())):
+        with pytest.raises(ValueError, match=f"{cls.__name__} 'it'.*Received"):
+            make(cls, case)(bad)
+
+
+@every_case
+def test_wrong_number_of_channels_names_the_layer(cls, case):
+    layer = make(cls, case)
+    layer(data(case))
+    if not layer.weights or isinstance(case.shape, list) or case.integers:
+        pytest.skip("takes any number of channels")
+    axis = {"BatchNormalization": case.kwargs.get("axis", -1)}.get(cls.__name__, -1)
+    if cls is layers.LayerNormalization and case.kwargs:
+        axis = 1
+    shape = list(case.shape)
+    shape[axis] += 1
+    for bad in (np.zeros(shape), tc.Input(shape[1:])):
+        with pytest.raises(ValueError, match=f"{cls.__name__} 'it'.*Received"):
+            layer(bad)
+
+
+def channels_first(x):
+    return np.moveaxis(np.asarray(x), -1, 1) if np.ndim(x) > 2 else np.asarray(x)
+
+
+def np_list(x, kind=np.ndarray):
+    return [x] if isinstance(x, kind) else list(x)

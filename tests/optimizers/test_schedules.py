@@ -1,0 +1,135 @@
+"""Schedules against the tables of the documents and formulas written anew."""
+
+import inspect
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyconv import schedules
+from tinyconv.registry import serialize
+
+EXAMPLES = {
+    "ExponentialDecay": (0.1, 100, 0.9),
+    "InverseTimeDecay": (0.1, 100, 0.5, True),
+    "PolynomialDecay": (0.1, 100, 0.01, 2.0, True),
+    "CosineDecay": (0.0, 100, 0.1, None, 0.2, 10),
+    "CosineDecayRestarts": (0.1, 10, 2.0, 0.5),
+    "PiecewiseConstantDecay": ([10, 20], [0.1, 0.01, 0.001]),
+    "StepDecay": (0.01, 0.25, 5),
+}
+
+
+def test_every_schedule_has_an_example():
+    found = {
+        name for name, cls in vars(schedules).items()
+        if inspect.isclass(cls) and issubclass(cls, schedules.LearningRateSchedule)
+    }  # fmt: skip
+    assert found - {"LearningRateSchedule"} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_conformance(name):
+    schedule = getattr(schedules, name)(*EXAMPLES[name])
+    again = schedules.get(json.loads(json.dumps(serialize(schedule))))
+    assert type(again) is type(schedule)
+    assert again.get_config() == schedule.get_config()
+    rates = [schedule(step) for step in range(200)]
+    assert rates == [again(step) for step in range(200)]
+    assert all(isinstance(rate, float) and math.isfinite(rate) for rate in rates)
+    assert repr(schedule).startswith(f"{name}(")
+    assert schedules.get(schedule) is schedule
+
+
+# --- the documents' tables (numerics 9.2 and 9.3) --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("update", "rate"),
+    [
+        (0, 0.01), (782, 0.0083647010), (1564, 0.0071890726), (3910, 0.0050568900), (7820, 0.0033840948),
+        (15640, 0.0020366599), (23460, 0.0014566642), (31280, 0.0011337868),
+    ],
+)  # fmt: skip
+def test_time_decay_per_update(update, rate):
+    assert schedules.InverseTimeDecay(0.01, 1, 0.01 / 40)(update) == pytest.approx(rate, abs=5e-11)
+
+
+STEPS = [
+    (range(4), 0.01, 0.01), (range(4, 9), 0.0025, 0.005), (range(9, 14), 6.25e-4, 2.5e-3),
+    (range(14, 19), 1.5625e-4, 1.25e-3), (range(19, 24), 3.90625e-5, 6.25e-4), (range(24, 29), 9.765625e-6, 3.125e-4),
+    (range(29, 34), 2.44140625e-6, 1.5625e-4), (range(34, 39), 6.103515625e-7, 7.8125e-5),
+    (range(39, 40), 1.52587890625e-7, 3.90625e-5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("epochs", "quarter", "half"), STEPS)
+def test_step_decay(epochs, quarter, half):
+    for epoch in epochs:
+        assert schedules.StepDecay(0.01, 0.25, 5)(epoch) == pytest.approx(quarter, rel=1e-12)
+        assert schedules.StepDecay(0.01, factor=0.5, drop_every=5)(epoch) == pytest.approx(half, rel=1e-12)
+
+
+# --- formulas --------------------------------------------------------------------------------------------------
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-9, abs=1e-15)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    step=st.integers(0, 300), start=st.floats(1e-4, 1), steps=st.integers(1, 100), rate=st.floats(0.1, 1),
+    end=st.floats(0, 0.1), power=st.sampled_from([0.5, 1.0, 2.0]),
+)  # fmt: skip
+def test_formulas(step, start, steps, rate, end, power):
+    x, floor, done = step / steps, step // steps, min(step / steps, 1)
+    assert schedules.ExponentialDecay(start, steps, rate)(step) == close(start * rate**x)
+    assert schedules.ExponentialDecay(start, steps, rate, staircase=True)(step) == close(start * rate**floor)
+    assert schedules.InverseTimeDecay(start, steps, rate)(step) == close(start / (1 + rate * x))
+    assert schedules.InverseTimeDecay(start, steps, rate, True)(step) == close(start / (1 + rate * floor))
+    assert schedules.PolynomialDecay(start, steps, end, power)(step) == close(end + (start - end) * (1 - done) ** power)
+    stretched = steps * max(1, -(-step // steps))
+    cycling = schedules.PolynomialDecay(start, steps, end, power, cycle=True)(step)
+    assert cycling == close(end + (start - end) * (1 - step / stretched) ** power)
+    cosine = (1 - end) * (1 + math.cos(math.pi * done)) / 2 + end
+    assert schedules.CosineDecay(start, steps, alpha=end)(step) == close(start * cosine)
+
+
+def test_warm_up_is_linear_and_continuous():
+    schedule = schedules.CosineDecay(0.01, 90, alpha=0.1, warmup_target=0.1, warmup_steps=10)
+    np.testing.assert_allclose([schedule(s) for s in range(11)], np.linspace(0.01, 0.1, 11))
+    np.testing.assert_allclose(
+        [schedule(10 + s) for s in range(91)], 0.1 * (0.9 * (1 + np.cos(np.pi * np.arange(91) / 90)) / 2 + 0.1)
+    )
+    assert schedule(1000) == pytest.approx(0.01)
+    assert schedules.CosineDecay(0.3, 10, warmup_target=0.1)(0) == pytest.approx(0.1)
+
+
+def test_restarts():
+    schedule = schedules.CosineDecayRestarts(1.0, 10, t_mul=2, m_mul=0.5, alpha=0.1)
+    expected = []
+    for height, length in ((1.0, 10), (0.5, 20), (0.25, 40)):
+        expected += [height * (0.9 * (1 + math.cos(math.pi * i / length)) / 2 + 0.1) for i in range(length)]
+    np.testing.assert_allclose([schedule(step) for step in range(70)], expected)
+
+
+def test_boundaries_belong_to_the_earlier_value():
+    schedule = schedules.PiecewiseConstantDecay([100, 150], [1.0, 0.5, 0.25])
+    assert [schedule(step) for step in (0, 100, 101, 150, 151, 9999)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: schedules.ExponentialDecay(0.1, 0, 0.5), lambda: schedules.StepDecay(0.1, 0.5, -1),
+        lambda: schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2]), lambda: schedules.CosineDecayRestarts(1, 5, 0.5),
+        lambda: schedules.PiecewiseConstantDecay([2, 1], [1, 2, 3]), lambda: schedules.get("StepDacay"),
+    ],
+)  # fmt: skip
+def test_errors(make):
+    with pytest.raises(ValueError, match="Received: "):
+        make()

@@ -1,0 +1,149 @@
+"""Recording: a table that notes every primitive it is asked for, so that a step can be replayed without Python.
+
+While a ``Recorder`` stands in for a backend, an eager computation runs as always and leaves a ``Trace``: its primitives
+in order, with arrays replaced by numbers. A trace holds for other data of the same shapes as long as the computation
+does not look at values. That is not taken on trust: ``Recorder.reads`` tells of values fetched to the host, and two
+recordings of different data must be the same (``Trace.same_as``) before a plan is made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyconv.backends.reference import Array, ReferenceBackend
+
+
+class Ref(NamedTuple):
+    """Stands for array ``number`` of a trace."""
+
+    number: int
+
+
+class Step(NamedTuple):
+    """One call of a primitive: arrays in arguments are ``Ref``; ``results`` are the numbers of the arrays it made."""
+
+    primitive: str
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    results: tuple[int, ...]
+
+
+class Trace(NamedTuple):
+    """What was recorded.
+
+    Attributes
+    ----------
+    steps : list of Step
+    arrays : list
+        Every array of the recording by number: inputs, results, and constants, which are all others (weights too: they
+        are changed in place, so their memory is the constant).
+    inputs, outputs : list of int
+        Numbers of the arrays that change from run to run, and of those that are asked for.
+    """
+
+    steps: list[Step]
+    arrays: list[Array]
+    inputs: list[int]
+    outputs: list[int]
+
+    def constants(self) -> list[int]:
+        """Numbers of the arrays that are neither inputs nor results."""
+        made = {number for step in self.steps for number in step.results}
+        return [n for n in range(len(self.arrays)) if n not in made and n not in self.inputs]
+
+    def without_data(self) -> Trace:
+        """The trace with its constants alone: enough to compare another one with."""
+        constants = set(self.constants())
+        return self._replace(arrays=[array if n in constants else None for n, array in enumerate(self.arrays)])
+
+    def same_as(self, other: Trace) -> bool:
+        """Whether both recordings asked for the same primitives with the same settings and constants.
+
+        Keys of random numbers may differ: a replay draws fresh ones.
+        """
+        if (self.inputs, self.outputs, len(self.steps)) != (other.inputs, other.outputs, len(other.steps)):
+            return False
+        mine, theirs = self.constants(), other.constants()
+        if mine != theirs or not all(_same_array(self.arrays[n], other.arrays[n]) for n in mine):
+            return False
+        return all(map(_same_step, self.steps, other.steps))
+
+
+class Recorder:
+    """Takes the place of a backend's table and notes what it is asked for.
+
+    Parameters
+    ----------
+    table : ReferenceBackend
+        Does the work.
+    inputs : sequence of arrays
+        What will be different in every replay.
+    """
+
+    def __init__(self, table: ReferenceBackend, inputs: Sequence[Array]) -> None:
+        self._table = table
+        self._steps: list[Step] = []
+        self._arrays: list[Array] = []
+        self._numbers: dict[int, int] = {}  # by id: all arrays are kept, so ids stay unique
+        self.reads = 0  # values that were fetched to the host, and may have decided something
+        self._inputs = [self._number(array) for array in inputs]
+
+    def finish(self, outputs: Sequence[Array]) -> Trace:
+        """The trace, when the computation has come to its outputs."""
+        return Trace(self._steps, self._arrays, self._inputs, [self._number(array) for array in outputs])
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Fetch values to the host: what depends on them cannot be replayed."""
+        self.reads += 1
+        return self._table.to_numpy(x)
+
+    def __getattr__(self, name: str) -> Any:
+        primitive = getattr(self._table, name)
+        if not callable(primitive):
+            return primitive
+
+        def noted(*arguments: Any, **options: Any) -> Any:
+            results = primitive(*arguments, **options)
+            self._note(name, arguments, options, results)
+            return results
+
+        setattr(self, name, noted)
+        return noted
+
+    def _note(self, name: str, arguments: Any, options: dict[str, Any], results: Any) -> None:
+        encoded = self._encode(arguments)
+        made = () if results is None else results if isinstance(results, tuple) else (results,)
+        if name != "assign" and all(id(array) in self._numbers for array in made):
+            return  # an argument came back as it was
+        named = {key: self._encode(value) for key, value in options.items()}
+        self._steps.append(Step(name, encoded, named, tuple(self._number(array) for array in made)))
+
+    def _encode(self, value: Any) -> Any:
+        """Arguments with arrays replaced by references, inside tuples and lists too."""
+        if isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__"):
+            return Ref(self._number(value))
+        if type(value) in (tuple, list):
+            return type(value)(self._encode(entry) for entry in value)
+        return value
+
+    def _number(self, array: Array) -> int:
+        number = self._numbers.setdefault(id(array), len(self._arrays))
+        if number == len(self._arrays):
+            self._arrays.append(array)
+        return number
+
+
+def _same_array(x: Array, y: Array) -> bool:
+    if x is y:
+        return True
+    return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
+
+
+def _same_step(x: Step, y: Step) -> bool:
+    if (x.primitive, x.results) != (y.primitive, y.results):
+        return False
+    skip = 1 if x.primitive == "random_uniform" else 0  # the key
+    return x.arguments[skip:] == y.arguments[skip:] and x.options == y.options
