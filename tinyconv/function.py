@@ -64,6 +64,8 @@ class Function:
         Table of primitives of the device that the inputs live on.
     needs_input_grad : tuple of bool
         Which inputs want a gradient; ``backward`` need not compute the others.
+    fill_missing : bool
+        Whether an output on which nothing depends has a gradient of zeros, or None.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Function:
 
     backend: backends.ReferenceBackend
     needs_input_grad: tuple[bool, ...] = ()
+    fill_missing = True
     _edges: tuple[Edge | None, ...] | None = None
     _saved: list[Any] | tuple[Any, ...] | None = ()
     _original: Function | None = None  # the node in the graph, when this is a sweep's restricted copy of it
@@ -338,20 +341,20 @@ def _leading_to(nodes: list[Function], wanted: set[tuple[int, int]]) -> set[int]
 
 def _take_output_grads(
     node: Function, gradients: dict[tuple[int, int], Tensor], wanted: set[tuple[int, int]] | None
-) -> list[Tensor] | None:
-    """Gradients of all outputs of ``node``, zeros where none arrived; ``None`` when none arrived at all."""
+) -> list[Tensor | None] | None:
+    """Gradients of all outputs of ``node``, zeros (or None) where none arrived; ``None`` when none arrived at all."""
     keys = [(id(node), index) for index in range(len(node._output_types))]
     if not any(key in gradients for key in keys):
         return None
-    found = []
+    found: list[Tensor | None] = []
     for key, (shape, dtype) in zip(keys, node._output_types, strict=True):
         g = gradients.get(key) if wanted and key in wanted else gradients.pop(key, None)
-        found.append(Tensor._of(node.backend.full(shape, 0, dtype)) if g is None else g)
+        found.append(Tensor._of(node.backend.full(shape, 0, dtype)) if g is None and node.fill_missing else g)
     return found
 
 
 def _input_grads(
-    node: Function, output_grads: list[Tensor], wanted: set[tuple[int, int]] | None, useful: set[int] | None
+    node: Function, output_grads: list[Tensor | None], wanted: set[tuple[int, int]] | None, useful: set[int] | None
 ) -> Sequence[Tensor | None]:
     """Run ``backward`` of one node, for the inputs that count in this sweep only, and check what it returns."""
     edges = node._edges or ()

@@ -55,6 +55,10 @@ def use(source: np.random.Generator) -> Iterator[None]:
         _override.reset(token)
 
 
-def next_key() -> int:
+class Key(int):
+    """A key that was drawn from the generator, for one use: repeating the computation takes a fresh one."""
+
+
+def next_key() -> Key:
     """A fresh 64-bit key for a backend's ``random_uniform``."""
-    return int(generator().integers(0, 2**64, dtype=np.uint64))
+    return Key(generator().integers(0, 2**64, dtype=np.uint64))

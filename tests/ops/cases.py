@@ -151,6 +151,11 @@ def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
 
 
+def rounding(function: Any) -> Any:
+    """Integers are kept; NumPy before 2.1 made them float64."""
+    return lambda x: x if x.dtype.kind == "i" else function(x)
+
+
 def softplus(x: Any) -> Any:
     return np.logaddexp(0, x)
 
@@ -539,9 +544,9 @@ CASES: dict[str, Case] = {
     "sigmoid": unary(sigmoid),
     "erf": unary(erf),
     "sign": flat(np.sign),
-    "floor": flat(np.floor),
-    "ceil": flat(np.ceil),
-    "rint": flat(lambda x: x if x.dtype.kind == "i" else np.rint(x)),
+    "floor": flat(rounding(np.floor)),
+    "ceil": flat(rounding(np.ceil)),
+    "rint": flat(rounding(np.rint)),
     "isnan": flat(np.isnan, "bool"),
     "isinf": flat(np.isinf, "bool"),
     "isfinite": flat(np.isfinite, "bool"),

@@ -89,3 +89,12 @@ def test_local_response_norm_along_channels_first():
     x = random(2, 5, 3, 3)
     expected = np.moveaxis(tc.ops.local_response_norm(np.moveaxis(x, 1, 3)).numpy(), 3, 1)
     assert_close(tc.ops.local_response_norm(x, axis=1), expected)
+
+
+def test_float16_statistics_do_not_overflow_in_their_sums():
+    x = np.full((70_000, 1), 30.0, "f2")
+    x[::2] = 10.0
+    y, mean, variance = tc.ops.standardize(x, 0)
+    assert (mean.item(), variance.item(), tc.ops.mean(x).item(), tc.ops.var(x).item()) == (20, 100, 20, 100)
+    assert (y.dtype, mean.dtype, tc.ops.mean(x).dtype, tc.ops.std(x).dtype) == (np.float16,) * 4
+    assert tc.ops.global_avg_pool2d(x.reshape(1, 700, 100, 1)).item() == 20

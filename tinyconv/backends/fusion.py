@@ -1,26 +1,31 @@
 """Fusion: elementwise steps of a trace that feed one another become one step, so that memory is passed over once.
 
-A group of steps is moved down to the place of its last member. That is allowed as long as nothing in between uses what
-the group makes or overwrites what it reads; a group is closed as soon as that happens.
+Steps are gathered in groups; a group is carried out at the place of its last member. That is allowed as long as nothing
+in between uses what the group makes, or overwrites what it reads: a group is closed as soon as that happens. Sums over
+all axes but the last join the group that makes what they add up, or one that reads it anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv.backends.recording import Ref, Step, Trace
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "getitem")
-MOST_OPERANDS = 12
+CREATION = ("full", "arange", "asarray")
+MOST_OPERANDS = 16
 
 _OPERATIONS = {
     "negative", "absolute", "square", "sqrt", "reciprocal", "exp", "expm1", "log", "tanh", "sigmoid", "add", "subtract",
     "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
     "where",
 }  # fmt: skip
+
+
+_CHEAP = {"add", "subtract", "multiply"}
 
 
 def references(value: Any) -> Iterable[int]:
@@ -35,208 +40,268 @@ def references(value: Any) -> Iterable[int]:
 
 
 def used_by(step: Step) -> list[int]:
-    """Numbers of the arrays that a step reads (and, for ``assign``, the one it writes)."""
+    """Numbers of the arrays that a step reads or overwrites."""
     return [*references(step.arguments), *references(step.options)]
 
 
-def writes(step: Step) -> bool:
-    """Whether a step changes an array that it was given."""
-    return step.primitive == "assign" or (step.primitive == "fused" and bool(step.arguments[2]))
+def overwritten_by(step: Step) -> list[int]:
+    """Numbers of the arrays that a step overwrites."""
+    if step.primitive == "assign":
+        return list(references(step.arguments[0]))
+    return list(references(step.arguments[2])) if step.primitive == "fused" else []
 
 
 def without_dead_steps(trace: Trace) -> Trace:
-    """The trace less the steps whose results nobody uses."""
+    """The trace less the steps whose results nobody uses, and less those that always make the same array."""
     needed = set(trace.outputs)
     kept = []
     for step in reversed(trace.steps):
-        if writes(step) or needed.intersection(step.results):
+        fixed = step.primitive in CREATION and not used_by(step)
+        if overwritten_by(step) or (needed.intersection(step.results) and not fixed):
             kept.append(step)
             needed.update(used_by(step))
     return trace._replace(steps=kept[::-1])
 
 
 def fuse(trace: Trace) -> Trace:
-    """Replace elementwise steps by ``fused`` steps: arguments are the expression's text and its operands."""
-    return _Fuser(without_dead_steps(trace)).result()
+    """Replace elementwise steps by ``fused`` steps.
+
+    Their arguments are the expression's text (see ``kernels.fused``), its operands, and the arrays that are overwritten
+    with the last results; their results are the values that are written, then the sums.
+    """
+    trace = without_dead_steps(trace)
+    return without_dead_steps(_Fuser(trace).result())
+
+
+class _Operand(NamedTuple):
+    """An argument as the kernel sees it: number of an array, or a Python number, and the letter of its kind."""
+
+    key: Any
+    kind: str
 
 
 class _Group:
-    """Steps that will become one: all elementwise on one shape and float type."""
+    """Steps that become one: all elementwise on one shape and one float type."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape, self.dtype = shape, dtype
         self.members: list[int] = []
-        self.operands: dict[Any, str] = {}  # array number, or a Python number, to its kind
-        self.operations: list[tuple[str, list[Any], int | None]] = []  # name, arguments, number of the result
-        self.targets: dict[int, Any] = {}  # array that is overwritten -> value
-        self.made: set[int] = set()
+        self.operands: dict[Any, str] = {}  # key -> kind
+        self.operations: list[tuple[str, list[Any], Any]] = []  # name, keys of arguments, key of the result
+        self.targets: dict[int, Any] = {}  # array that is overwritten -> key of the value
+        self.sums: dict[int, Any] = {}  # array of sums -> key of what is added up
+        self.made: set[Any] = set()
         self.closed = False
+
+    def read(self, operand: _Operand) -> None:
+        """Add an operand, unless the group makes it itself."""
+        if operand.key not in self.made:
+            self.operands[operand.key] = operand.kind
+
+    def compute_again(self, number: int, name: str, operands: list[_Operand]) -> Any:
+        """Add an operation that another group did already; returns the key of its result here."""
+        key = ("again", number)
+        if key not in self.made:
+            self.operations.append((name, [operand.key for operand in operands], key))
+            self.made.add(key)
+        return key
 
 
 class _Fuser:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.root = list(range(len(trace.arrays)))
+        self.root = list(range(len(trace.arrays)))  # of a view: what it shows
         self.producer: dict[int, Step] = {}
         self.groups: list[_Group] = []
         self.maker: dict[int, _Group] = {}
+        self.summed: dict[int, _Group] = {}  # array -> group that does nothing yet but add it up
+        self.holds: dict[int, int] = {}  # overwritten array -> array with the same values
         for place, step in enumerate(trace.steps):
             if step.primitive in VIEWS:
                 for number in step.results:
                     self.root[number] = self.root[step.arguments[0].number]
-            self._visit(place, step)
+            group = self._visit(place, step)
+            self._close_others(step, group)
             for number in step.results:
                 self.producer[number] = step
 
-    def _visit(self, place: int, step: Step) -> None:
-        candidate = self._candidate(step)
-        group = None
-        if candidate is not None:
-            group = self._join(place, candidate)
-            self._add(group, place, step, candidate)
-        self._close_others(step, group)
+    def _visit(self, place: int, step: Step) -> _Group | None:
+        described = self._describe(step)
+        if described is None:
+            return None
+        shape, dtype, operands = described
+        again = [self._cheap(operand, shape) for operand in operands]
+        read = [o for operand, cheap in zip(operands, again) for o in (cheap[1] if cheap else [operand])]
+        group = self._join(shape, dtype, read)
+        group.members.append(place)
+        for operand in read:
+            group.read(operand)
+        keys = [operand.key for operand in operands]
+        for i, cheap in enumerate(again):
+            if cheap:
+                keys[i] = group.compute_again(keys[i], *cheap)
+        if step.primitive == "assign":
+            target = step.arguments[0].number
+            group.targets[target] = keys[0]
+            self.holds[target] = operands[0].key
+            return group
+        number = step.results[0]
+        if step.primitive == "sum":
+            group.sums[number] = keys[0]
+            if not group.operations:
+                self.summed[keys[0]] = group
+            return group
+        group.operations.append((step.primitive, keys, number))
+        group.made.add(number)
+        self.maker[number] = group
+        return group
 
     # --- which steps may be fused ------------------------------------------------------------------------------
 
-    def _candidate(self, step: Step) -> _Group | None:
-        """A group of this step alone, with its operands, when it is elementwise in a form that the kernel knows."""
+    def _describe(self, step: Step) -> tuple[tuple[int, ...], Any, list[_Operand]] | None:
+        """Shape, float type and operands of a step that the kernel can do, else None."""
+        arrays, arguments = self.trace.arrays, list(step.arguments)
         if step.primitive == "assign":
-            target, value = step.arguments
-            array = self._array(target) if isinstance(target, Ref) else None
-            if array is None or not isinstance(value, Ref) or self._array(value).shape != array.shape:
+            target, value = arguments
+            if not isinstance(value, Ref) or arrays[value.number].shape != arrays[target.number].shape:
                 return None
-            shape, arguments = array.shape, [value]
-        elif step.primitive in _OPERATIONS and len(step.results) == 1:
-            shape, arguments = self.trace.arrays[step.results[0]].shape, list(step.arguments)
+            shape, floats, arguments = arrays[target.number].shape, {arrays[target.number].dtype}, [value]
+        elif step.primitive == "sum" and self._is_column_sum(step):
+            shape, floats, arguments = arrays[arguments[0].number].shape, set(), arguments[:1]
+        elif step.primitive in _OPERATIONS:
+            result = arrays[step.results[0]]
+            shape, floats = result.shape, {result.dtype} if result.dtype.kind == "f" else set()
         else:
             return None
-        numbers = [a.number for a in arguments if isinstance(a, Ref)]
-        dtypes = {self.trace.arrays[n].dtype for n in numbers if self.trace.arrays[n].dtype.kind == "f"}
-        if step.primitive != "assign" and self.trace.arrays[step.results[0]].dtype.kind == "f":
-            dtypes.add(self.trace.arrays[step.results[0]].dtype)
-        if step.primitive == "assign":
-            dtypes.add(self._array(step.arguments[0]).dtype)
-        if len(dtypes) != 1 or not dtypes <= {np.dtype("f4"), np.dtype("f8")} or 0 in shape:
+        operands = [self._operand(argument, shape) for argument in arguments]
+        floats |= {arrays[n].dtype for n in references(arguments) if arrays[n].dtype.kind == "f"}
+        if None in operands or len(floats) != 1 or not floats <= {np.dtype("f4"), np.dtype("f8")} or 0 in shape:
             return None
-        group = _Group(shape, dtypes.pop())
-        for argument in arguments:
-            kind = self._kind(argument, shape)
-            if kind is None:
-                return None
-            group.operands[kind[0]] = kind[1]
-        return group
+        return shape, floats.pop(), [operand for operand in operands if operand is not None]
 
-    def _kind(self, argument: Any, shape: tuple[int, ...]) -> tuple[Any, str] | None:
-        """What an argument is to the kernel: (array number or Python number, kind), see ``kernels.fused``."""
-        if isinstance(argument, bool) or argument is None:
-            return None
-        if isinstance(argument, int | float):
-            return ("number", float(argument)), "s"
+    def _is_column_sum(self, step: Step) -> bool:
+        """Whether a sum leaves just the last axis, and there is something to add."""
+        x = self.trace.arrays[step.arguments[0].number]
+        axes = step.arguments[1] if len(step.arguments) > 1 else step.options.get("axis")
+        if x.ndim < 2 or not isinstance(axes, tuple) or x.dtype.kind != "f":
+            return False
+        return sorted(a % x.ndim for a in axes) == list(range(x.ndim - 1))
+
+    def _operand(self, argument: Any, shape: tuple[int, ...]) -> _Operand | None:
+        if isinstance(argument, int | float) and not isinstance(argument, bool):
+            return _Operand(("number", float(argument)), "s")
         if not isinstance(argument, Ref):
             return None
-        number, array = argument.number, self._array(argument)
-        maker = self.producer.get(number)
+        number = self.holds.get(argument.number, argument.number)
+        array, maker = self.trace.arrays[number], self.producer.get(number)
         if maker is not None and maker.primitive == "broadcast_to":
-            return self._kind(maker.arguments[0], shape)
+            return self._operand(maker.arguments[0], shape)
         if array.dtype.kind == "b":
-            return (number, "m") if array.shape == shape else None
-        if array.size == 1 and shape and int(np.prod(shape)) != 1:
-            return number, "s"
+            return _Operand(number, "m") if array.shape == shape else None
+        if array.dtype.kind != "f":
+            return None
         if array.shape == shape:
-            return number, "f"
-        is_row = shape and array.size == shape[-1] and array.shape[-1:] == shape[-1:]
-        return (number, "r") if is_row else None
+            return _Operand(number, "f")
+        if array.size == 1:
+            return _Operand(number, "s")
+        is_row = array.size == shape[-1] == array.shape[-1]
+        return _Operand(number, "r") if is_row else None
 
-    def _array(self, ref: Ref) -> Any:
-        return self.trace.arrays[ref.number]
+    # --- joining and closing -----------------------------------------------------------------------------------
 
-    # --- joining -----------------------------------------------------------------------------------------------
+    def _cheap(self, operand: _Operand, shape: tuple[int, ...]) -> tuple[str, list[_Operand]] | None:
+        """The operation that made an operand, when doing it again costs no more memory traffic than reading it.
 
-    def _join(self, place: int, candidate: _Group) -> _Group:
-        """The open group that makes one of the operands (several are merged), or a new one."""
-        makers = {id(g): g for n in candidate.operands if (g := self.maker.get(n)) is not None and not g.closed}
-        fitting = [g for g in makers.values() if g.shape == candidate.shape and g.dtype == candidate.dtype]
+        That is one operation on one array and rows or numbers, in a group that is closed, so that the operand would
+        have to be written there and read here.
+        """
+        group = self.maker.get(operand.key) if operand.kind == "f" else None
+        if group is None or not group.closed:
+            return None
+        name, keys, _ = next(o for o in group.operations if o[2] == operand.key)
+        found = [_Operand(key, group.operands.get(key, "")) for key in keys]
+        if name not in _CHEAP or sorted(o.kind for o in found) not in (["f", "r"], ["f", "s"]):
+            return None
+        return name, found
+
+    def _join(self, shape: tuple[int, ...], dtype: Any, operands: list[_Operand]) -> _Group:
+        """The open group that makes an operand (several become one) or adds one up; else a new group."""
+        keys = [operand.key for operand in operands]
+        near = [self.maker.get(key) for key in keys]
+        near += [self.summed.get(o.key) for o in operands if o.kind == "f"]
         joined: _Group | None = None
-        for group in sorted(fitting, key=lambda g: g.members[0]):
-            outside = set(candidate.operands) - group.made
-            if joined is None:
-                if len(set(group.operands) | outside) <= MOST_OPERANDS:
-                    joined = group
-            elif len(set(joined.operands) | set(group.operands) | outside) <= MOST_OPERANDS:
-                self._merge(joined, group)
+        for group in sorted({id(g): g for g in near if g is not None}.values(), key=lambda g: g.members[0]):
+            if group.closed or (group.shape, group.dtype) != (shape, dtype):
+                continue
+            together = {*group.operands, *(joined.operands if joined else ()), *keys} - group.made
+            if len(together) > MOST_OPERANDS:
+                continue
+            joined = group if joined is None else self._merge(joined, group)
         if joined is None:
-            joined = _Group(candidate.shape, candidate.dtype)
+            joined = _Group(shape, dtype)
             self.groups.append(joined)
         return joined
 
-    def _merge(self, group: _Group, other: _Group) -> None:
+    def _merge(self, group: _Group, other: _Group) -> _Group:
         group.members = sorted([*group.members, *other.members])
         group.operations += other.operations
         group.operands.update(other.operands)
         group.targets.update(other.targets)
+        group.sums.update(other.sums)
         group.made |= other.made
-        for number in other.made:
-            self.maker[number] = group
+        for table in (self.maker, self.summed):
+            table.update({key: group for key, owner in table.items() if owner is other})
         self.groups.remove(other)
-
-    def _add(self, group: _Group, place: int, step: Step, candidate: _Group) -> None:
-        group.members.append(place)
-        for key, kind in candidate.operands.items():
-            if key not in group.made:
-                group.operands[key] = kind
-        if step.primitive == "assign":
-            value = self._kind(step.arguments[1], group.shape)
-            group.targets[step.arguments[0].number] = value[0] if value else None
-            return
-        keys = [kind[0] for a in step.arguments if (kind := self._kind(a, group.shape)) is not None]
-        number = step.results[0]
-        group.operations.append((step.primitive, keys, number))
-        group.made.add(number)
-        self.maker[number] = group
+        return group
 
     def _close_others(self, step: Step, group: _Group | None) -> None:
-        """Close the groups whose results this step uses, or whose memory it writes or sees written."""
-        used = {self.root[n] for n in used_by(step)}
-        written = {self.root[step.arguments[0].number]} if step.primitive == "assign" else set()
+        """Close the groups whose results this step uses, or whose memory it overwrites or sees overwritten."""
+        used = {self.root[n] for n in used_by(step)} | {self.root[self.holds.get(n, n)] for n in used_by(step)}
+        overwritten = {self.root[n] for n in overwritten_by(step)}
         for other in self.groups:
             if other is group or other.closed:
                 continue
-            makes = {self.root[n] for n in other.made} | {self.root[n] for n in other.targets}
+            makes = {self.root[n] for n in (*other.made, *other.targets, *other.sums) if isinstance(n, int)}
             reads = {self.root[n] for n in other.operands if isinstance(n, int)}
-            if used & makes or written & reads:
-                other.closed = True
+            other.closed = bool(used & makes or overwritten & reads)
 
     # --- the new trace -----------------------------------------------------------------------------------------
 
     def result(self) -> Trace:
-        """The trace with every group in the place of its last member."""
+        """The trace with every group at the place of its last member."""
         last = {max(group.members): group for group in self.groups}
         inside = {place for group in self.groups for place in group.members}
-        outside: set[int] = set(self.trace.outputs)
+        used = set(self.trace.outputs)
         for place, step in enumerate(self.trace.steps):
             if place not in inside:
-                outside.update(used_by(step))
+                used.update(used_by(step))
         for group in self.groups:  # operands are named by what they show: the views between are not used then
-            outside.update(n for n in group.operands if isinstance(n, int) and n not in group.made)
+            used.update(key for key in group.operands if isinstance(key, int) and key not in group.made)
         steps = []
         for place, step in enumerate(self.trace.steps):
             if place in last:
-                steps.append(self._fused_step(last[place], outside))
+                steps.append(_fused_step(last[place], used))
             elif place not in inside:
                 steps.append(step)
-        return without_dead_steps(self.trace._replace(steps=steps))
+        return self.trace._replace(steps=steps)
 
-    def _fused_step(self, group: _Group, outside: set[int]) -> Step:
-        keys = [key for key in group.operands if key not in group.made]
-        places = {key: i for i, key in enumerate(keys)}
-        lines = []
-        for name, arguments, number in group.operations:
-            lines.append(" ".join([name, *(str(places[key]) for key in arguments)]))
-            places[number] = len(keys) + len(lines) - 1
-        results = sorted(group.made & outside)
-        written = [places[n] for n in results] + [places[value] for value in group.targets.values()]
-        kinds = "".join(group.operands[key] for key in keys)
-        text = f"{kinds}|{';'.join(lines)}|{','.join(map(str, written))}"
-        operands = tuple(Ref(key) if isinstance(key, int) else float(key[1]) for key in keys)
-        targets = tuple(Ref(n) for n in group.targets)
-        return Step("fused", (text, operands, targets), {}, tuple(results))
+
+def _fused_step(group: _Group, used: set[int]) -> Step:
+    keys = [key for key in group.operands if key not in group.made]
+    places: dict[Any, int] = {key: i for i, key in enumerate(keys)}
+    lines = []
+    for name, arguments, number in group.operations:
+        lines.append(" ".join([name, *(str(places[key]) for key in arguments)]))
+        places[number] = len(keys) + len(lines) - 1
+    results = sorted(n for n in group.made & used if isinstance(n, int))
+    written = [*(places[n] for n in results), *(places[key] for key in group.targets.values())]
+    parts = (
+        "".join(group.operands[key] for key in keys),
+        ";".join(lines),
+        ",".join(map(str, written)),
+        ",".join(str(places[key]) for key in group.sums.values()),
+    )
+    operands = tuple(Ref(key) if isinstance(key, int) else key[1] for key in keys)
+    targets = tuple(Ref(n) for n in group.targets)
+    return Step("fused", ("|".join(parts), operands, targets), {}, (*results, *group.sums))
+

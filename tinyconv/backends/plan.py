@@ -17,6 +17,7 @@ from tinyconv.backends.cpu import CPUBackend
 from tinyconv.backends.fusion import fuse, used_by
 from tinyconv.backends.recording import Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
+from tinyconv.random import Key
 
 _VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
 _ALIGNMENT = 64  # bytes of a cache line and of the widest vector
@@ -144,7 +145,7 @@ class _Builder(CPUBackend):
             return
         before = len(self._parts)
         with np.errstate(all="ignore"):
-            results = getattr(CPUBackend, step.primitive)(self, *arguments, **options)
+            results = getattr(self, step.primitive)(*arguments, **options)
         results = results if isinstance(results, tuple) else (results,)
         if len(self._parts) == before and not self._is_view(step, results, arguments):
             results = self._numpy_call(step.primitive, arguments, options, results)
@@ -157,23 +158,21 @@ class _Builder(CPUBackend):
         from tinyconv.backends.kernels import fused
 
         text, operands, targets = step.arguments
-        like = [self.values[ref.number] for ref in operands if isinstance(ref, Ref)]
-        dtype = next(x.dtype for x in like if x.dtype.kind == "f")
-        arrays = [
-            self._packed(self.values[x.number]) if isinstance(x, Ref) else np.array(x, dtype) for x in operands
-        ]
+        dtype = next(
+            a.dtype
+            for n in (*used_by(step), *step.results)
+            if (a := self.trace.arrays[n]).dtype.kind == "f"
+        )
+        arrays = [self._packed(self.values[x.number]) if isinstance(x, Ref) else np.array(x, dtype) for x in operands]
         for number in step.results:
             example = self.trace.arrays[number]
             self.values[number] = self._empty(example.shape, example.dtype)
-        written = [self.values[ref.number] for ref in targets]
-        results = [self.values[n] for n in step.results]
-        call = fused.call(text, arrays, [*results, *written], dtype)
-        if not written:
-            self._run([call])
-        else:  # not executed while planning, because weights must change only once
-            self._parts.append(call)
-            for number, result in zip(step.results, results, strict=True):
-                np.copyto(result, self.trace.arrays[number])
+            np.copyto(self.values[number], example)
+        made = [self.values[n] for n in step.results]
+        count = len(made) - len(fused.Expression.parse(text).sums)
+        written = [*made[:count], *(self.values[ref.number] for ref in targets)]
+        # Not run while planning: weights must change only once, and the example's results are known.
+        self._parts.extend(fused.calls(text, arrays, written, made[count:], dtype))
         self._claim(step)
 
     def _claim(self, step: Step) -> None:
@@ -255,9 +254,15 @@ class _Builder(CPUBackend):
         return target
 
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
-        """Filled before each run, from the run's own key."""
+        """Random numbers from a fresh key in every run, or from the same one if it was given by the user."""
         out = self._empty(shape, dtype)
-        np.copyto(out, self._plain.random_uniform(key, shape, dtype))
-        self._parts.append(lambda: None)
-        self.random.append(lambda key: np.copyto(out, self._plain.random_uniform(key, shape, dtype)))
+        current = [key]
+
+        def fill() -> None:
+            np.copyto(out, self._plain.random_uniform(current[0], shape, dtype))
+
+        fill()
+        self._parts.append(fill)
+        if isinstance(key, Key):
+            self.random.append(lambda fresh: current.__setitem__(0, fresh))
         return out

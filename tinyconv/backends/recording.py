@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyconv.backends.reference import Array, ReferenceBackend
+from tinyconv.random import Key
 
 
 class Ref(NamedTuple):
@@ -62,7 +63,7 @@ class Trace(NamedTuple):
     def same_as(self, other: Trace) -> bool:
         """Whether both recordings asked for the same primitives with the same settings and constants.
 
-        Keys of random numbers may differ: a replay draws fresh ones.
+        Random numbers drawn by fresh keys may differ: a replay draws fresh ones too.
         """
         if (self.inputs, self.outputs, len(self.steps)) != (other.inputs, other.outputs, len(other.steps)):
             return False
@@ -145,5 +146,10 @@ def _same_array(x: Array, y: Array) -> bool:
 def _same_step(x: Step, y: Step) -> bool:
     if (x.primitive, x.results) != (y.primitive, y.results):
         return False
-    skip = 1 if x.primitive == "random_uniform" else 0  # the key
+    skip = 1 if draws_key(x) and draws_key(y) else 0
     return x.arguments[skip:] == y.arguments[skip:] and x.options == y.options
+
+
+def draws_key(step: Step) -> bool:
+    """Whether a step makes random numbers from a key that was drawn for it alone."""
+    return step.primitive == "random_uniform" and isinstance(step.arguments[0], Key)

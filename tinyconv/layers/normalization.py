@@ -150,11 +150,13 @@ class BatchNormalization(Normalization):
                 inputs, self.moving_mean, self.moving_variance, self.gamma, self.beta, self.epsilon, axis
             )
         others = tuple(i for i in range(inputs.ndim) if i != axis)
-        y, mean, variance = ops.standardize(inputs, others, self.epsilon)
+        shape = [-1 if i == axis else 1 for i in range(inputs.ndim)]
+        gamma, beta = (None if w is None else ops.reshape(w, shape) for w in (self.gamma, self.beta))
+        y, mean, variance = ops.standardize(inputs, others, self.epsilon, gamma, beta)
         with no_grad():
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + ops.reshape(now, moving.shape) * (1 - self.momentum))
-        return self._scale_and_shift(y, [-1 if i == axis else 1 for i in range(inputs.ndim)])
+        return y
 
 
 class LayerNormalization(Normalization):

@@ -34,9 +34,9 @@ class Conv2D(Function):
         x, w = self.saved
         x_wanted, w_wanted, b_wanted = self.needs_input_grad
         x_shape, w_shape = self.shapes
+        db = sum(dy, axis=(0, 1, 2)) if b_wanted else None
         dx = Conv2DInputGrad(x_shape, self.window, self.groups)(dy, w) if x_wanted else None
         dw = Conv2DWeightGrad(w_shape, self.window, self.groups)(x, dy) if w_wanted else None
-        db = sum(dy, axis=(0, 1, 2)) if b_wanted else None
         return dx, dw, db
 
 

@@ -5,45 +5,73 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tinyconv.function import Function
 from tinyconv.geometry import Window, normalize_axis
-from tinyconv.ops.elementwise import as_float, power, sqrt, square
+from tinyconv.ops.elementwise import as_float, astype, power, sqrt, square
 from tinyconv.ops.pooling import SumPool2D
-from tinyconv.ops.reduction import Axis, as_axes, mean
-from tinyconv.ops.shape import moveaxis, reshape
+from tinyconv.ops.reduction import Axis, as_axes, sum
+from tinyconv.ops.shape import broadcast_to, moveaxis, reshape
 from tinyconv.tensor import Tensor
 
 
 class Standardize(Function):
-    """``(x - mean) / sqrt(var + eps)`` over some axes, with mean and biased variance as further outputs.
+    """``gamma * (x - mean) / sqrt(var + eps) + beta`` over some axes, with mean and biased variance as further outputs.
 
-    All three outputs are differentiable, and the backward formula uses them, so it can be differentiated again.
+    ``gamma`` and ``beta`` may be None; else they have size 1 along the axes. All three outputs are differentiable, and
+    the backward formula uses them, so it can be differentiated again.
     """
+
+    fill_missing = False  # nothing is computed for mean and variance unless something depends on them
 
     def __init__(self, axes: tuple[int, ...], epsilon: float) -> None:
         self.axes, self.epsilon = axes, epsilon
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
         b, axes = self.backend, self.axes
         self.count = math.prod(x.shape[a] for a in axes)
         m = b.divide(b.sum(x, axes, True), self.count)
         centred = b.subtract(x, m)
         v = b.divide(b.sum(b.square(centred), axes, True), self.count)
-        y = b.multiply(centred, b.divide(1, b.sqrt(b.add(v, self.epsilon))))
-        self.save(y, v, x, m)
-        return y, m, v
+        scale = b.divide(1, b.sqrt(b.add(v, self.epsilon)))
+        y = b.multiply(centred, scale if gamma is None else b.multiply(scale, gamma))
+        self.save(x, gamma, m, v)
+        return y if beta is None else b.add(y, beta), m, v
 
-    def backward(self, dy: Tensor, dm: Tensor, dv: Tensor) -> Tensor:
-        # y = c r with c = x - m and r = (v + eps)^-1/2; m and v depend on every x:
-        # dx = r (dy - mean(dy) - y mean(dy y)) + dm / n + 2 c dv / n
-        y, v, x, m = self.saved
-        r = 1 / sqrt(v + self.epsilon)
-        dx = r * (dy - mean(dy, self.axes, True) - y * mean(dy * y, self.axes, True))
-        return dx + (dm + 2 * (x - m) * dv) / self.count
+    def backward(self, dy: Tensor | None, dm: Tensor | None, dv: Tensor | None) -> tuple[Tensor | None, ...]:
+        # y = gamma c r + beta with c = x - m and r = (v + eps)^-1/2, where m and v depend on every x:
+        # dx = gamma r (dy - mean(dy) - c r mean(dy c r)) + dm / n + 2 c dv / n
+        x, gamma, m, v = self.saved
+        dx: Tensor | None = None
+        dbeta = dgamma = None
+        if dy is not None:
+            r = 1 / sqrt(v + self.epsilon)
+            standard = (x - m) * r
+            dbeta = sum(dy, self.axes, keepdims=True)
+            dgamma = sum(dy * standard, self.axes, keepdims=True)
+            dx = (dy - dbeta / self.count - standard * (dgamma / self.count)) * (r if gamma is None else r * gamma)
+        for term in (dm, None if dv is None else 2 * (x - m) * dv):
+            if term is not None:
+                dx = term / self.count if dx is None else dx + term / self.count
+        dx = None if dx is None else broadcast_to(dx, x.shape)
+        return dx, dgamma, dbeta
 
 
-def standardize(x: Any, axis: Axis, epsilon: float = 1e-3) -> tuple[Tensor, Tensor, Tensor]:
-    """``x`` with mean 0 and variance 1 over ``axis``, and the mean and biased variance (axes kept with size 1).
+def standardize(
+    x: Any, axis: Axis, epsilon: float = 1e-3, gamma: Any = None, beta: Any = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``x`` with mean 0 and variance 1 over ``axis``, then scaled and shifted, and the mean and biased variance.
+
+    Parameters
+    ----------
+    x : array_like or Tensor
+    axis : int or tuple of int
+        Axes over which the statistics are taken; mean and variance keep them with size 1.
+    epsilon : float
+        Added to the variance.
+    gamma, beta : array_like or Tensor, optional
+        Scale and shift, with size 1 along ``axis``.
 
     Source: S. Ioffe and C. Szegedy, "Batch normalization", arXiv 1502.03167.
 
@@ -58,7 +86,15 @@ def standardize(x: Any, axis: Axis, epsilon: float = 1e-3) -> tuple[Tensor, Tens
     axes = as_axes(axis, x.ndim)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ValueError(f"standardize expected at least one element along axis {axis}. Received: {x.shape}")
-    return Standardize(axes, epsilon)(x)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    for name, scale in (("gamma", gamma), ("beta", beta)):
+        if scale is not None and as_float(scale).shape != kept:
+            raise ValueError(f"standardize expected {name} of shape {kept}. Received: {as_float(scale).shape}")
+    if x.dtype == np.float16:  # its sums would overflow
+        wide = (None if t is None else astype(as_float(t), "float32") for t in (gamma, beta))
+        y, m, v = standardize(astype(x, "float32"), axis, epsilon, *wide)
+        return astype(y, "float16"), astype(m, "float16"), astype(v, "float16")
+    return Standardize(axes, epsilon)(x, gamma, beta)
 
 
 def batch_norm(

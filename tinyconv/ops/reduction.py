@@ -11,7 +11,7 @@ import numpy as np
 from tinyconv import backends
 from tinyconv.function import Function
 from tinyconv.geometry import normalize_axis
-from tinyconv.ops.elementwise import as_float, as_tensor, equal, exp, isfinite, log, sqrt, square, where
+from tinyconv.ops.elementwise import as_float, as_tensor, astype, equal, exp, isfinite, log, sqrt, square, where
 from tinyconv.ops.shape import broadcast_to, concatenate, flip, reshape, take_along_axis, transpose
 from tinyconv.tensor import Tensor, stop_gradient
 
@@ -54,6 +54,8 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over ``axis``; integers give the default float type."""
     x = as_float(x)
+    if x.dtype == np.float16:  # a sum of float16 overflows at 65504 long before its mean does
+        return astype(mean(astype(x, "float32"), axis, keepdims), "float16")
     count = math.prod(x.shape[a] for a in as_axes(axis, x.ndim))
     return sum(x, axis, keepdims) / count if count else sum(x, axis, keepdims) * math.nan
 
@@ -61,6 +63,8 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
     """Variance over ``axis``: mean of squared deviations, with ``count - ddof`` in the denominator."""
     x = as_float(x)
+    if x.dtype == np.float16:
+        return astype(var(astype(x, "float32"), axis, keepdims, ddof), "float16")
     count = math.prod(x.shape[a] for a in as_axes(axis, x.ndim))
     deviations = square(x - mean(x, axis, keepdims=True))
     return sum(deviations, axis, keepdims) / (count - ddof)

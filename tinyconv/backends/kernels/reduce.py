@@ -118,5 +118,14 @@ def total(x: np.ndarray, y: np.ndarray, outer: int, length: int, inner: int) -> 
     sizes = (outer, length, inner, each, parts, outer_each, width, blocks)
     tasks = -(-outer // outer_each) * parts * blocks
     first = Call(_add_parts(x.itemsize, int(inner > 1)), (x, sums), sizes, tasks, x.nbytes / 30)
-    tasks = -(-y.size // WIDTH)
-    return [first, Call(_round_parts(x.itemsize), (sums, y), (y.size, parts, inner, WIDTH), tasks, sums.size / 2)]
+    return [first, _round_call(sums, y, parts, inner)]
+
+
+def add_in_order(sums: np.ndarray, y: np.ndarray) -> Call:
+    """``y`` = sum over the first axis of float64 partial sums (parts, lanes)."""
+    return _round_call(sums, y, *sums.shape)
+
+
+def _round_call(sums: np.ndarray, y: np.ndarray, parts: int, lanes: int) -> Call:
+    sizes = (y.size, parts, lanes, WIDTH)
+    return Call(_round_parts(y.itemsize), (sums, y), sizes, -(-y.size // WIDTH), sums.size / 2)

@@ -1,0 +1,350 @@
+"""Convolution with fewer multiplications: Winograd's F(4x4, 3x3) and F(4x4, 5x5), for stride 1 and float32.
+
+A tile of 4 x 4 outputs is ``Y = A^T [sum over c of (G g G^T) * (B^T d B)] A`` with a patch d of P x P inputs
+(P = 4 + K - 1) and a kernel g. At each of the P * P points the sum over channels is a product of matrices,
+(tiles, C) @ (C, O), for the register tile: 36 multiplications where a 3x3 kernel takes 144 directly, and 64 instead of
+400 for a 5x5 kernel. The transforms are additions and products with constants, with channels in the lanes.
+
+The gradient for the input is a forward convolution of ``dy`` with the flipped kernel. The gradient for the kernel is
+taken at the points too: ``dg = G^T [sum over tiles of (B^T d B) * (A dy A^T)] G``.
+
+Precision: what the transforms add up is larger than what comes out, so rounding errors grow. For outputs of size 1 the
+error against float64 is about 1e-6 typically and 3e-5 at most for 3x3 kernels (direct: 1e-7 and 2e-6), and about twice
+that for 5x5 kernels. A NaN or an infinity in the input makes NaN of every output tile whose patch it lies in, and not
+only of the windows that cover it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from fractions import Fraction
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinyconv.backends.kernels import emit
+from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.emit import Emitter, const
+from tinyconv.backends.kernels.gemm import pack
+from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.tile import ADD, choose_tiling
+from tinyconv.geometry import Window
+
+OUT = 4  # rows and columns of an output tile
+ITEM = 4  # bytes of a float32
+LINE = 64  # bytes of a cache line
+SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L2 cache with the transformed kernel
+TASKS = 16  # tasks that a call is cut into where its shape allows
+BLOCK = 64  # channels on each side of the block of the weight gradient that one task computes
+
+# --- the transforms ---------------------------------------------------------------------------------------------
+
+HALF = Fraction(1, 2)
+POINTS = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, HALF, -HALF)}  # where polynomials are evaluated, and infinity
+
+INPUT, KERNEL, OUTPUT_GRAD, OUTPUT, KERNEL_GRAD = range(5)  # B^T, G and A go to the points, A^T and G^T come back
+
+Matrix = list[list[Fraction]]
+
+
+@functools.cache
+def matrix(kind: int, kernel: int) -> Matrix:
+    """The matrix of a transform, made from its points as Toom and Cook multiply polynomials.
+
+    Examples
+    --------
+    >>> for row in matrix(OUTPUT, 3):
+    ...     print(*row)
+    1 1 1 1 1 0
+    0 1 -1 2 -2 0
+    0 1 1 4 4 0
+    0 1 -1 8 -8 1
+    """
+    points = [Fraction(point) for point in POINTS[kernel]]
+    others = [[q for q in points if q != p] for p in points]
+    if kind == INPUT:
+        return [[*_with_roots(roots), Fraction(0)] for roots in others] + [_with_roots(points)]
+    if kind == KERNEL:
+        scales = [functools.reduce(lambda n, q, p=p: n * (p - q), roots, Fraction(1)) for p, roots in zip(points, others)]
+        rows = [[p**j / scale for j in range(kernel)] for p, scale in zip(points, scales)]
+        return [*rows, [Fraction(j == kernel - 1) for j in range(kernel)]]
+    if kind == OUTPUT:
+        return [[*(p**i for p in points), Fraction(i == OUT - 1)] for i in range(OUT)]
+    return [list(column) for column in zip(*matrix({OUTPUT_GRAD: OUTPUT, KERNEL_GRAD: KERNEL}[kind], kernel))]
+
+
+def _with_roots(roots: list[Fraction]) -> list[Fraction]:
+    """Coefficients of the polynomial with these roots, lowest first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *coefficients], [*(root * c for c in coefficients), Fraction(0)]
+        coefficients = [a - b for a, b in zip(shifted, scaled)]
+    return coefficients
+
+
+def _product(e: Emitter, matrix: Matrix, values: list[ir.Value]) -> list[ir.Value]:
+    """``matrix @ values``; rows or columns that differ in signs alone, as those of opposite points do, share work."""
+    b = e.builder
+    columns = list(zip(*matrix))
+    for i, j in _alike(columns):
+        rest = [k for k in range(len(columns)) if k not in (i, j)]
+        even, odd = _even_odd(columns[i], columns[j])
+        reduced = [list(row) for row in zip(*(columns[k] for k in rest), even, odd)]
+        sums = [b.fadd(values[i], values[j]), b.fsub(values[i], values[j])]
+        return _product(e, reduced, [*(values[k] for k in rest), *sums])
+    for i, j in _alike(matrix):
+        even, odd = _even_odd(matrix[i], matrix[j])
+        scale = next(c for c in reversed(odd) if c)
+        reduced = list(matrix)
+        reduced[i], reduced[j] = even, [c / scale for c in odd]
+        results = _product(e, reduced, values)
+        pair = results[i], results[j]
+        results[i], results[j] = (_combine(e, [Fraction(1), s], pair) for s in (scale, -scale))
+        return results
+    return [_combine(e, row, values) for row in matrix]
+
+
+def _alike(rows: Any) -> list[tuple[int, int]]:
+    """The first pair of rows that differ in some signs alone."""
+    for i, j in itertools.combinations(range(len(rows)), 2):
+        if rows[i] != rows[j] and all(abs(a) == abs(b) for a, b in zip(rows[i], rows[j])):
+            return [(i, j)]
+    return []
+
+
+def _even_odd(x: Any, y: Any) -> tuple[list[Fraction], list[Fraction]]:
+    """What two rows have in common, and what has opposite signs."""
+    return [(a + b) / 2 for a, b in zip(x, y)], [(a - b) / 2 for a, b in zip(x, y)]
+
+
+def _combine(e: Emitter, coefficients: Any, values: Any) -> ir.Value:
+    """The sum of ``coefficients * values``."""
+    terms = sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda term: (term[0] != 1, abs(term[0]) != 1))
+    total = None
+    for c, value in terms:
+        factor = ir.Constant(e.vector, [ir.Constant(e.scalar, float(np.float32(float(c))))] * e.lanes)
+        if total is None:
+            total = value if c == 1 else e.builder.fmul(factor, value)
+        elif abs(c) == 1:
+            total = (e.builder.fadd if c == 1 else e.builder.fsub)(total, value)
+        else:
+            total = e.fma(factor, value, total)
+    return e.zero if total is None else total
+
+
+@functools.cache
+def transform(kind: int, kernel: int) -> int:
+    """Address of a compiled transform of one square of pixels, all its channels, to the points or back.
+
+    Pixels outside of the image (``height``, ``width``) are read as zeros or not written: their place is taken by
+    ``spare``, which is as large as a pixel, and zero where it is read. ``bias`` is added on the way back. Towards the
+    points ``padded`` channels are written, those from ``channels`` on with zeros.
+    """
+
+    def transform(image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias):
+        square = (image, row_step, column_step, top, left, height, width, spare)
+        _transform((*square, points, step, channels, padded, bias), kind, kernel)
+
+    return leaf(transform, f"{kind}_{kernel}", 13)
+
+
+@intrinsic(prefer_literal=True)
+def _transform(typingctx: Any, arguments: Any, kind: Any, kernel: Any) -> Any:
+    """The body of a transform; every argument after the first is a compile-time integer."""
+    shape = [emit.literal(value) for value in (kind, kernel)]
+
+    def codegen(context, builder, signature, values):
+        _emit_transform(builder, emit.unpack(builder, values[0]), *shape)
+        return context.get_dummy_value()
+
+    return types.void(arguments, kind, kernel), codegen
+
+
+def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kernel: int) -> None:
+    image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias = arguments
+    e = Emitter(b, ITEM)
+    m = matrix(kind, kernel)
+    returning = kind in (OUTPUT, KERNEL_GRAD)
+    side, count = (len(m), len(m[0])) if returning else (len(m[0]), len(m))
+
+    def axis(first: ir.Value, size: ir.Value, distance: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
+        """For each pixel along one axis whether it is inside, and its distance in bytes."""
+        places = [b.add(first, const(i)) for i in range(side)]
+        return [(b.icmp_unsigned("<", place, size), b.mul(place, distance)) for place in places]
+
+    def pixel(row: tuple[ir.Value, ir.Value], column: tuple[ir.Value, ir.Value]) -> ir.Value:
+        address = b.add(image, b.add(row[1], column[1]))
+        return e.pointer(b.select(b.and_(row[0], column[0]), address, spare))
+
+    columns = axis(left, width, column_step)
+    pixels = [[pixel(row, column) for column in columns] for row in axis(top, height, row_step)]
+    places = [[e.offset(e.pointer(points), b.mul(step, const(i * count + j))) for j in range(count)] for i in range(count)]
+    with e.loop(b.udiv(b.add(padded, const(e.lanes - 1)), const(e.lanes))) as index:
+        first = b.mul(index, const(e.lanes))
+        distance, mask = b.mul(first, const(ITEM)), e.mask(b.sub(channels, first))
+        start = e.load(e.offset(e.pointer(bias), distance), mask) if returning else None
+        # columns first, then rows: M @ X @ M^T
+        sources = places if returning else pixels
+        loaded = [[e.load(e.offset(p, distance), None if returning else mask) for p in column] for column in zip(*sources)]
+        half = [_product(e, m, column) for column in loaded]
+        for targets, row in zip(pixels if returning else places, zip(*half)):
+            for target, value in zip(targets, _product(e, m, list(row))):
+                value = b.fadd(value, start) if returning else value
+                e.store(value, e.offset(target, distance), mask if returning else None)
+
+
+# --- forward ----------------------------------------------------------------------------------------------------
+
+
+@numba.njit(error_model="numpy")
+def to_points(
+    spread, image, image_step, row_step, column_step, top, left, height, width, spare,
+    points, step, tile_step, channels, padded, first, count, tiles_w, per_image,
+):  # fmt: skip
+    """Transform tiles ``first`` to ``first + count``, which lie 4 pixels apart, all images in a row."""
+    for i in range(count):
+        tile = first + i
+        n, place = tile // per_image, tile % per_image
+        row, column = place // tiles_w * OUT, place % tiles_w * OUT
+        emit.call(spread, (
+            image + n * image_step, row_step, column_step, row - top, column - left, height, width, spare,
+            points + i * tile_step, step, channels, padded, 0,
+        ))  # fmt: skip
+
+
+@functools.cache
+def _transform_kernel() -> int:
+    def transform_kernel(block, task):
+        (
+            w, u, w_h, w_w, w_k, w_o, taps, depth, lanes, width, step, rows, blocks, spread,
+        ) = emit.parameters(block, 14)  # fmt: skip
+        panel, first = task // blocks, task % blocks * rows
+        rows = min(rows, depth - first)
+        used = min(width, lanes - panel * width)
+        row = width * ITEM
+        tap = rows * row
+        scratch = emit.allocate(taps * taps * tap)
+        if used < width:
+            emit.clear(scratch, taps * taps * tap)
+        for i in range(taps):
+            for j in range(taps):
+                start = w + i * w_h + j * w_w + first * w_k + panel * width * w_o
+                pack(scratch + (i * taps + j) * tap, start, rows, used, width, w_k, w_o, ITEM)
+        for k in range(rows):
+            emit.call(spread, (
+                scratch + k * row, taps * tap, tap, 0, 0, taps, taps, scratch,
+                u + (panel * depth + first + k) * row, step, width, width, 0,
+            ))  # fmt: skip
+        emit.release(scratch)
+
+    return leaf(transform_kernel)
+
+
+@functools.cache
+def _convolve() -> int:
+    def convolve(block, task):
+        (
+            x, u, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns, top, left,
+            tiles_w, per_image, tiles, each, panels_each, parts, depth, lanes,
+            points, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 37)  # fmt: skip
+        part, first = task % parts, task // parts * each
+        count = min(each, tiles - first)
+        rows = max(count, tile_rows)
+        column = part * panels_each * panel_width * ITEM
+        m_used = min(m_row, -(-(lanes * ITEM - column) // LINE) * LINE)
+        scratch = emit.allocate(points * (v_step + m_step) + 2 * spare_bytes + LINE)
+        zeros = -(-scratch // LINE) * LINE
+        v = zeros + 2 * spare_bytes
+        m = v + points * v_step
+        emit.clear(zeros, spare_bytes)
+        to_points(
+            spread, x, x_n, x_h, x_w, top, left, height, width, zeros,
+            v, v_step, v_row, depth, v_row // ITEM, first, count, tiles_w, per_image,
+        )  # fmt: skip
+        for point in range(points):
+            for start in range(0, m_used, panel_width * ITEM):
+                used = min(panel_width, (m_used - start) // ITEM)
+                tile = main if used == panel_width else tail
+                right = u + point * u_step + (column + start) * depth
+                for row in range(0, rows, tile_rows):
+                    top_row = min(row, rows - tile_rows)
+                    emit.call(tile, (
+                        v + point * v_step + top_row * v_row, right, m + point * m_step + top_row * m_row + start, 0,
+                        v_row, m_row, 1, 0, 0, 1, 0, 0, depth, ITEM, panel_width * ITEM, used, 0, 0,
+                    ))  # fmt: skip
+        for i in range(count):
+            n, place = (first + i) // per_image, (first + i) % per_image
+            emit.call(gather, (
+                y + n * y_n + column, y_h, y_w, place // tiles_w * OUT, place % tiles_w * OUT, out_rows, out_columns,
+                zeros + spare_bytes, m + i * m_row, m_step, min(lanes - column // ITEM, m_row // ITEM), m_used // ITEM,
+                bias + column if bias != 0 else zeros,
+            ))  # fmt: skip
+        emit.release(scratch)
+
+    return leaf(convolve)
+
+
+def _step(size: int) -> int:
+    """Bytes between points: an odd number of cache lines, so that the points do not fall on few sets of the cache."""
+    return (-(-size // LINE) | 1) * LINE
+
+
+def _padded(channels: int) -> int:
+    """Channels filled up to whole cache lines."""
+    return -(-channels * ITEM // LINE) * LINE // ITEM
+
+
+def _correlation_calls(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, before: tuple[int, int]
+) -> list[Call]:
+    """Correlate ``x`` (N, H, W, C), of which ``before`` rows and columns are padding, with ``w`` (K, K, C, O)."""
+    kernel, _, depth, lanes = w.shape
+    n, out_rows, out_columns, _ = y.shape
+    points = (OUT + kernel - 1) ** 2
+    tiles_h, tiles_w = -(-out_rows // OUT), -(-out_columns // OUT)
+    tiles = n * tiles_h * tiles_w
+    each = max(1, min(tiles, SCRATCH // (points * (_padded(depth) + _padded(lanes)) * ITEM)))
+    each = max(each, min(tiles, 28))
+    each = -(-tiles // -(-tiles // each))
+    tiling = choose_tiling(each, _padded(lanes), ITEM)
+    panels = -(-_padded(lanes) // tiling.width)
+    blocks = -(-tiles // each)
+    panels_each = max(1, panels // -(-TASKS // blocks))
+    parts = -(-panels // panels_each)
+    v_row = _padded(depth) * ITEM
+    m_row = min(_padded(lanes), panels_each * tiling.width) * ITEM
+    u_step = _step(panels * depth * tiling.width * ITEM)
+    u = np.empty(points * u_step // ITEM, x.dtype)
+    work = 2 * tiles * points * depth * _padded(lanes) / 125
+    rows = max(1, min(depth, 16))
+    row_blocks = -(-depth // rows)
+    sizes = (*w.strides, kernel, depth, lanes, tiling.width, u_step, rows, row_blocks, transform(KERNEL, kernel))
+    calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
+    sizes = (
+        *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
+        tiles_w, tiles_h * tiles_w, tiles, each, panels_each, parts, depth, lanes,
+        points, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
+        transform(INPUT, kernel), transform(OUTPUT, kernel), *tiling,
+    )  # fmt: skip
+    return [*calls, Call(_convolve(), (x, u, b, y), sizes, blocks * parts, work)]
+
+
+def forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int
+) -> list[Call]:
+    """Convolution of ``x`` with ``w`` (K, K, C, O), plus bias, into ``y``."""
+    (top, _), (left, _) = window.padding
+    return _correlation_calls(x, w, b, y, (top, left))
+
+
+def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int) -> list[Call]:
+    """Gradient of ``forward`` for its input, into ``dx``."""
+    (top, _), (left, _) = window.padding
+    reach = w.shape[0] - 1
+    return _correlation_calls(dy, w[::-1, ::-1].transpose(0, 1, 3, 2), None, dx, (reach - top, reach - left))
