@@ -17,6 +17,7 @@ from tinyconv.backends.cpu import CPUBackend
 from tinyconv.backends.fusion import fuse, used_by
 from tinyconv.backends.recording import Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
+from tinyconv.backends.rewrite import rewrite
 from tinyconv.random import Key
 
 _VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
@@ -39,7 +40,7 @@ class Plan:
 
     def __init__(self, trace: Trace) -> None:
         self._lock = threading.Lock()
-        trace = fuse(trace)
+        trace = fuse(rewrite(trace))
         builder = _Builder(trace)
         self.inputs = [builder.values[n] for n in trace.inputs]
         self._parts = builder.finish()

@@ -1,0 +1,224 @@
+"""Record and replay: a plan does what the eager step does, and whatever cannot be replayed stays eager."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinyconv as tc
+from tinyconv import backends, ops
+from tinyconv.models.replay import Replay
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.skipif(backends.host().name != "cpu", reason="plans are made of the CPU backend's kernels")
+
+UNARY = (ops.exp, ops.tanh, ops.square, ops.negative, ops.relu, ops.sigmoid, ops.absolute)
+BINARY = (ops.add, ops.subtract, ops.multiply, ops.maximum, ops.minimum)
+
+
+def state(replay):
+    """What became of each signature: "Plan", "Trace" (recorded once) or "NoneType" (eager for good)."""
+    return [type(known).__name__ for known in replay._known.values()]
+
+
+def assert_replays(step, draw, runs=5, rtol=1e-6, atol=1e-6, planned=True):
+    """``step`` gives the same through a ``Replay``, for several inputs."""
+    replay = Replay(step)
+    for _ in range(runs):
+        arrays = draw()
+        for expected, received in zip(step(*arrays), replay(arrays), strict=True):
+            np.testing.assert_allclose(received.numpy(), expected.numpy(), rtol, atol)
+    assert state(replay) == (["Plan"] if planned else ["NoneType"])
+    return next(iter(replay._known.values()))
+
+
+@st.composite
+def programs(draw):
+    """Operations on earlier values: (function, places of its operands), over operands of mixed shapes."""
+    steps = []
+    for count in range(3, 3 + draw(st.integers(2, 12))):
+        operations = draw(st.sampled_from(UNARY + BINARY))
+        places = draw(st.lists(st.integers(0, count - 1), min_size=2, max_size=2))
+        steps.append((operations, places[: 1 if operations in UNARY else 2]))
+    return steps, draw(st.lists(st.integers(0, len(steps) + 2), min_size=1, max_size=3))
+
+
+@given(programs(), st.sampled_from([(4, 5), (3, 7, 16), (2, 3, 3, 33), (1, 1)]), st.integers(0, 2**31))
+def test_any_elementwise_program(program, shape, seed):
+    steps, wanted = program
+    rng = np.random.default_rng(seed)
+
+    def step(full, row, number):
+        values = [tc.Tensor(full), tc.Tensor(row), tc.Tensor(number)]
+        for operation, places in steps:
+            values.append(ops.clip(operation(*(values[i] for i in places)), -3.0, 3.0))
+        return [*(values[i] for i in wanted), values[-1].sum(axis=tuple(range(values[-1].ndim - 1)))]
+
+    def draw():
+        return [rng.standard_normal(s).astype("float32") for s in (shape, shape[-1:], ())]
+
+    assert_replays(step, draw)
+
+
+def test_gradients_of_a_small_network():
+    rng = np.random.default_rng(0)
+    w = [tc.Tensor(0.3 * rng.standard_normal(s, dtype="float32"), True) for s in ((3, 3, 2, 5), (5,), (125, 4))]
+
+    def step(x):
+        y = ops.max_pool2d(ops.relu(ops.conv2d(x, w[0], w[1], padding="same")), 2)
+        loss = ops.square(ops.matmul(ops.reshape(y, (len(x), -1)), w[2])).mean()
+        return [loss, *tc.grad(loss, w)]
+
+    assert_replays(step, lambda: [rng.standard_normal((6, 10, 10, 2), dtype="float32")], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("pool", "strides"), [(2, 2), (3, 2), (3, 1)])
+def test_gradient_through_relu_and_pooling_with_ties_and_nan(pool, strides):
+    rng = np.random.default_rng(1)
+
+    def step(x):
+        x = tc.Tensor(x, requires_grad=True)
+        y = ops.max_pool2d(ops.relu(x), pool, strides, padding="same")
+        dx = tc.grad((y * y).sum(), x)
+        return [y, dx, dx.sum(axis=(0, 1, 2))]
+
+    def draw():
+        x = rng.integers(-2, 3, (3, 9, 8, 6)).astype("float32")
+        x[0, 0, 0, 0] = np.nan
+        return [x]
+
+    assert_replays(step, draw)
+
+
+def test_weights_and_slots_change_as_in_eager_steps():
+    def make():
+        w, v = tc.Tensor(np.ones(5, "float32")), tc.Tensor(np.zeros(5, "float32"))
+
+        def step(g):
+            v.assign(0.9 * v - 0.1 * tc.Tensor(g))
+            w.assign(w + 0.9 * v - 0.1 * tc.Tensor(g))
+            return [w * 2.0]
+
+        return step, w
+
+    (eager, w1), (step, w2) = make(), make()
+    replay = Replay(step)
+    rng = np.random.default_rng(2)
+    for _ in range(6):
+        g = rng.standard_normal(5).astype("float32")
+        np.testing.assert_allclose(replay([g])[0].numpy(), eager(g)[0].numpy(), 1e-6)
+        np.testing.assert_allclose(w1.numpy(), w2.numpy(), 1e-6)
+    assert state(replay) == ["Plan"]
+    w2.assign(np.zeros(5))  # weights set from outside are seen
+    np.testing.assert_allclose(replay([np.zeros(5, "float32")])[0].numpy(), 2 * w2.numpy())
+
+
+def test_a_value_read_before_it_is_overwritten_keeps_its_old_meaning():
+    def step(g):
+        old = w * 1.0
+        w.assign(w + tc.Tensor(g))
+        return [old, w * 1.0]
+
+    w = tc.Tensor(np.zeros(3, "float32"))
+    replay = Replay(step)
+    for i in range(1, 6):
+        old, new = replay([np.ones(3, "float32")])
+        assert (old.numpy() == i - 1).all()
+        assert (new.numpy() == i).all()
+
+
+def test_reading_a_value_keeps_a_step_eager():
+    def step(x):
+        x = tc.Tensor(x)
+        return [x * 2.0 if x.sum().item() > 0 else x * 3.0]
+
+    assert_replays(step, iter([[np.full(3, s, "float32")] for s in (1, 1, 1, -1, -1)]).__next__, planned=False)
+
+
+def test_a_value_computed_outside_keeps_a_step_eager():
+    def step(x):
+        return [tc.Tensor(x) * tc.Tensor(np.sort(x))]
+
+    rng = np.random.default_rng(3)
+    assert_replays(step, lambda: [rng.standard_normal(4).astype("float32")], planned=False)
+
+
+def test_python_numbers_that_change_keep_a_step_eager():
+    counter = iter(range(100))
+
+    def step(x):
+        return [tc.Tensor(x) * float(next(counter))]
+
+    replay = Replay(step)
+    for expected in range(4):
+        assert (replay([np.ones(2, "float32")])[0].numpy() == expected).all()
+    assert state(replay) == ["NoneType"]
+
+
+def test_dropout_draws_what_eager_steps_draw():
+    def step(x):
+        return [ops.dropout(x, 0.5), ops.dropout(x, 0.25)]
+
+    replay = Replay(step)
+    x = np.ones((50, 40), "float32")
+    tc.set_seed(3)
+    expected = [[y.numpy() for y in step(x)] for _ in range(5)]
+    tc.set_seed(3)
+    for masks in expected:
+        for mask, received in zip(masks, replay([x]), strict=True):
+            np.testing.assert_array_equal(mask, received.numpy())
+    assert state(replay) == ["Plan"]
+
+
+def test_dropout_with_a_key_of_ones_own_repeats_it():
+    x = np.ones((50, 40), "float32")
+    first, *others = assert_plan_outputs(lambda x: [ops.dropout(x, 0.5, key=7)], x)
+    assert all((first == other).all() for other in others)
+
+
+def assert_plan_outputs(step, x):
+    replay = Replay(step)
+    found = [replay([x])[0].numpy() for _ in range(5)]
+    assert state(replay) == ["Plan"]
+    return found
+
+
+def test_every_shape_has_its_own_plan_up_to_a_limit():
+    replay = Replay(lambda x: [ops.exp(tc.Tensor(x)).sum()])
+    for n in (*range(1, 10), *range(1, 10), *range(1, 10)):
+        x = np.linspace(0, 1, n, dtype="float32")
+        assert replay([x])[0].item() == pytest.approx(np.exp(x.astype("f8")).sum(), rel=1e-6)
+    assert state(replay) == ["Plan"] * 4
+
+
+def test_outputs_of_a_run_survive_the_next_run():
+    replay = Replay(lambda x: [ops.exp(tc.Tensor(x))])
+    runs = [replay([np.full(3, i, "float32")])[0] for i in range(6)]
+    for i, y in enumerate(runs):
+        np.testing.assert_allclose(y.numpy(), np.exp(i), rtol=1e-6)
+
+
+def test_buffers_are_used_again():
+    def step(x):
+        y = tc.Tensor(x)
+        for _ in range(10):
+            y = ops.matmul(y, y)
+        return [y]
+
+    plan = assert_replays(step, lambda: [np.eye(64, dtype="float32")])
+    assert plan.bytes <= 5 * 64 * 64 * 4
+
+
+def test_an_input_may_be_the_same_array_as_another():
+    replay = Replay(lambda x, y: [tc.Tensor(x) - 2.0 * tc.Tensor(y)])
+    x = np.arange(4, dtype="float32")
+    for _ in range(3):
+        assert (replay([x, x])[0].numpy() == -x).all()
+    assert (replay([x, x + 1])[0].numpy() == -x - 2).all()
+
+
+def test_a_failing_step_leaves_recording_off():
+    replay = Replay(lambda x: [tc.Tensor(x) @ tc.Tensor(x)])
+    with pytest.raises(ValueError, match="matmul"):
+        replay([np.ones((2, 3), "float32")])
+    assert backends.default() is backends.host()

@@ -1,0 +1,96 @@
+"""Rewriting: steps of a trace replaced by equal ones that touch less memory.
+
+Each rule is an identity that holds for every input (up to the order of sums), stated where it is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinyconv.backends.fusion import used_by
+from tinyconv.backends.recording import Ref, Step, Trace
+
+Rule = Callable[["_Rewriter", Step], "list[Step] | None"]
+
+
+def rewrite(trace: Trace) -> Trace:
+    """Apply all rules, from the first step to the last."""
+    return _Rewriter(trace).result()
+
+
+class _Rewriter:
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.arrays = list(trace.arrays)
+        self.steps: list[Step] = []
+        self.producer: dict[int, Step] = {}
+        for step in trace.steps:
+            for new in self._apply(step):
+                self.steps.append(new)
+                self.producer.update((number, new) for number in new.results)
+
+    def result(self) -> Trace:
+        """The rewritten trace; what became useless is still in it."""
+        return self.trace._replace(steps=self.steps, arrays=self.arrays)
+
+    def _apply(self, step: Step) -> list[Step]:
+        for rule in RULES:
+            replaced = rule(self, step)
+            if replaced is not None:
+                return replaced
+        return [step]
+
+    def made_by(self, value: Any, primitive: str) -> Step | None:
+        """The step that made an argument, if it is a ``primitive``."""
+        step = self.producer.get(value.number) if isinstance(value, Ref) else None
+        return step if step is not None and step.primitive == primitive else None
+
+    def new(self, example: Any) -> Ref:
+        """A number for an array that the original trace did not have."""
+        self.arrays.append(example)
+        return Ref(len(self.arrays) - 1)
+
+
+def _mask_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
+    """``where(y > 0, scatter(g, taps), 0) = scatter(where(p > 0, g, 0), taps)`` for ``p, taps = max_pool(y)``.
+
+    A scatter puts values only where a window chose its maximum, and there y is p. The mask is then as small as the
+    pooled image.
+    """
+    if step.primitive != "where" or step.arguments[2] != 0:
+        return None
+    condition = r.made_by(step.arguments[0], "greater")
+    scatter = r.made_by(step.arguments[1], "max_pool2d_scatter")
+    if condition is None or scatter is None or condition.arguments[1] != 0:
+        return None
+    g, taps = scatter.arguments[:2]
+    pool = r.producer.get(taps.number)
+    if pool is None or pool.primitive != "max_pool2d" or pool.arguments[0] != condition.arguments[0]:
+        return None
+    values = r.arrays[pool.results[0]]
+    mask, masked = r.new(values > 0), r.new(r.arrays[g.number] * (values > 0))
+    return [
+        Step("greater", (Ref(pool.results[0]), 0), {}, (mask.number,)),
+        Step("where", (mask, g, 0.0), {}, (masked.number,)),
+        Step("max_pool2d_scatter", (masked, *scatter.arguments[1:]), {}, step.results),
+    ]
+
+
+def _sum_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
+    """``sum(scatter(g, taps), (0, 1, 2)) = sum(g, (0, 1, 2))``: a scatter moves values, each to one cell."""
+    if step.primitive != "sum" or step.arguments[1:2] != ((0, 1, 2),):
+        return None
+    scatter = r.made_by(step.arguments[0], "max_pool2d_scatter")
+    return None if scatter is None else [step._replace(arguments=(scatter.arguments[0], *step.arguments[1:]))]
+
+
+RULES: tuple[Rule, ...] = (_mask_before_scatter, _sum_before_scatter)
+
+
+def uses(trace: Trace) -> dict[int, int]:
+    """How often each array is used, by steps or as an output."""
+    counts: dict[int, int] = {}
+    for number in [*trace.outputs, *(n for step in trace.steps for n in used_by(step))]:
+        counts[number] = counts.get(number, 0) + 1
+    return counts
