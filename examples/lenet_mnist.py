@@ -10,6 +10,7 @@ Without the full data set the 6,000 digits that ship with tinyconv are split the
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -27,29 +28,39 @@ def load_digits(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return x_train, x_test, y_train, y_test
 
 
+def positive(text: str) -> int:
+    """A command-line argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
+    return number
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/lenet_mnist"), help="folder for the results")
-    parser.add_argument("-e", "--epochs", type=int, default=20, help="passes over the training data (20)")
-    parser.add_argument("-b", "--batch-size", type=int, default=128, help="images per update (128)")
+    parser.add_argument("-e", "--epochs", type=positive, default=20, help="passes over the training data (20)")
+    parser.add_argument("-b", "--batch-size", type=positive, default=128, help="images per update (128)")
     parser.add_argument("--learning-rate", type=float, default=0.01, help="step of gradient descent (0.01)")
     parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
     parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
-    parser.add_argument("--quick", action="store_true", help="one epoch on the subset, to see it work")
+    parser.add_argument("--quick", action="store_true", help="one quick epoch on the subset, to see it work")
     parser.add_argument("--show", action="store_true", help="open a window with the training curve")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.quick:  # few digits: smaller batches and larger steps show in one epoch that it learns
+        args.data, args.epochs, args.batch_size, args.learning_rate = "subset", 1, 32, 0.1
+    return args
 
 
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the validation accuracy."""
     args = parse_arguments(arguments)
-    if args.quick:
-        args.data, args.epochs = "subset", 1
     args.output.mkdir(parents=True, exist_ok=True)
     tc.set_seed(args.seed)
 
     print("[INFO] loading MNIST...")
     x_train, x_test, y_train, y_test = load_digits(args.data)
+    print(f"[INFO] {len(x_train)} digits to train with, {len(x_test)} to test")
     encoder = tc.datasets.LabelBinarizer()
     train_targets = encoder.fit_transform(y_train)
     test_targets = encoder.transform(y_test)
@@ -89,4 +100,7 @@ def main(arguments: list[str] | None = None) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("[INFO] interrupted: nothing was saved")

@@ -1,8 +1,8 @@
 """tinyconv: a convolutional-network engine with automatic differentiation, from scratch, with Keras's names.
 
-The public face: ``Sequential``, ``Model``, ``Input``, ``load_model``; ``layers``, ``optimizers``, ``losses``, ``metrics``,
-``callbacks``, ``initializers``, ``regularizers``, ``datasets``, ``applications``; beneath them ``Tensor``, ``ops``,
-``grad``, ``no_grad``, ``Function``.
+The public face: ``Sequential``, ``Model``, ``Input``, ``load_model``; ``layers``, ``optimizers``, ``losses``,
+``metrics``, ``callbacks``, ``initializers``, ``regularizers``, ``datasets``, ``applications``, ``vision``; beneath them
+``Tensor``, ``ops``, ``grad``, ``no_grad``, ``Function``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
         metrics,
         models,
         optimizers,
-        regularizers,
         registry,
+        regularizers,
         schedules,
         testing,
+        vision,
         viz,
     )
     from tinyconv.layers import Input
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 
 # What is imported at its first use, so that `import tinyconv` stays quick.
 _MODULES = (
-    "activations", "applications", "callbacks", "constraints", "datasets", "initializers", "layers", "losses", "metrics",
-    "models", "optimizers", "registry", "regularizers", "saving", "schedules", "testing", "viz",
+    "activations", "applications", "callbacks", "constraints", "datasets", "initializers", "layers", "losses",
+    "metrics", "models", "optimizers", "registry", "regularizers", "saving", "schedules", "testing", "vision", "viz",
 )  # fmt: skip
 _NAMES = {"Input": "layers", "Model": "models", "Sequential": "models", "load_model": "saving"}
 
@@ -51,7 +52,7 @@ __all__ = [
     "Function", "Input", "Model", "Sequential", "Tensor", "activations", "applications", "callbacks", "config",
     "constraints", "datasets", "enable_grad", "grad", "initializers", "is_grad_enabled", "layers", "load_model",
     "losses", "metrics", "models", "no_grad", "ops", "optimizers", "random", "registry", "regularizers", "schedules",
-    "set_seed", "stop_gradient", "testing", "viz",
+    "set_seed", "stop_gradient", "testing", "vision", "viz",
 ]  # fmt: skip
 
 

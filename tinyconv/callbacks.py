@@ -36,10 +36,13 @@ class Logs(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key`` in either spelling, or ``default``."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
 
-def _other_spelling(name: object) -> object:
+def _other_spelling(name: Any) -> Any:
     """``val_acc`` for ``val_accuracy`` and the other way round; other names as they are."""
     head, bar, last = str(name).rpartition("_")
     return head + bar + {"acc": "accuracy", "accuracy": "acc"}[last] if last in ("acc", "accuracy") else name
@@ -131,7 +134,7 @@ class CallbackList:
     As a context manager it puts the terminal in order at the end, also when training was interrupted.
     """
 
-    def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]) -> None:
+    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any]) -> None:
         self.callbacks: list[Callback] = []
         self.model, self.params = model, params
         for callback in callbacks:

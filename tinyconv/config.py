@@ -1,12 +1,14 @@
-"""Settings that hold for the whole process: default float type, image layout, fuzz factor (Keras's names)."""
+"""Settings that hold for the whole process: default float type, image layout, fuzz factor, algorithms."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tinyconv.geometry import check_data_format
 
 _FLOATS = ("float16", "float32", "float64")
+_ALGORITHMS = ("auto", "direct")
 _settings: dict[str, Any] = {"floatx": "float32", "image_data_format": "channels_last", "epsilon": 1e-7}
 
 
@@ -42,3 +44,25 @@ def set_epsilon(value: float) -> None:
     if not value > 0:
         raise ValueError(f"epsilon must be > 0. Received: {value!r}")
     _settings["epsilon"] = float(value)
+
+
+def convolution_algorithm() -> str:
+    """How convolutions are computed (``"auto"``, or what the environment variable ``TINYCONV_CONVOLUTION`` says)."""
+    if "convolution" not in _settings:
+        set_convolution_algorithm(os.environ.get("TINYCONV_CONVOLUTION", "auto"))
+    return str(_settings["convolution"])
+
+
+def set_convolution_algorithm(algorithm: str) -> None:
+    """Set :func:`convolution_algorithm`.
+
+    Parameters
+    ----------
+    algorithm : {"auto", "direct"}
+        "auto": Winograd's algorithm for 3x3 and 5x5 kernels of stride 1 in float32 where it is faster; its rounding
+        errors are some 10 times larger. "direct": the sum of products as it is written, always. Steps of a model that
+        are already compiled keep what they have.
+    """
+    if algorithm not in _ALGORITHMS:
+        raise ValueError(f"The algorithm must be one of {', '.join(_ALGORITHMS)}. Received: {algorithm!r}")
+    _settings["convolution"] = algorithm

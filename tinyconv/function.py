@@ -305,11 +305,10 @@ def _sweep(
             output_grads = _take_output_grads(node, gradients, wanted)
             if output_grads is None:
                 continue
-            for edge, g in zip(
-                node._edges or (), _input_grads(node, output_grads, wanted, useful), strict=True
-            ):
-                if edge is not None and g is not None:
-                    _accumulate(gradients, edge, g)
+            input_grads = _input_grads(node, output_grads, wanted, useful)
+            for source, g in zip(node._edges or (), input_grads, strict=True):
+                if source is not None and g is not None:
+                    _accumulate(gradients, source, g)
             if not retain_graph:
                 node._saved = None
     return gradients, leaves

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,8 +56,8 @@ def check_gradients(
         1 checks the gradients; 2 also checks the gradients of the gradients, with respect to the inputs and to the
         outputs' gradients.
     rtol, atol : float
-        Allowed difference: ``atol + rtol * max(|expected|, scale)``, where ``scale`` is the length of the gradient's
-        largest entries, so that sums which cancel are not held against ``f``.
+        Allowed difference: ``atol + rtol * max(|expected|, scale)``. ``scale`` is the length of the vector of products
+        whose sum is compared, so that a sum which cancels is not held against ``f``.
     directions : int
         How many directions are compared for each input.
     seed : int
@@ -142,8 +143,8 @@ def _check(
     """Compare the gradient of ``f`` at ``values`` with differences, input by input."""
     cotangents = [_random_like(output, rng) for output in _outputs(f(*_tensors(values)))]
 
-    def contracted(i: int, shift: np.ndarray) -> float:
-        moved = [*values[:i], np.asarray(values[i] + shift), *values[i + 1 :]]
+    def contracted(i: int, direction: np.ndarray, t: float) -> float:
+        moved = [*values[:i], np.asarray(values[i] + t * direction), *values[i + 1 :]]
         products = (c * o.numpy() for c, o in zip(cotangents, _outputs(f(*_tensors(moved))), strict=True))
         return math.fsum(x for product in products for x in product.ravel())
 
@@ -158,7 +159,7 @@ def _check(
             direction = _direction(values[i].shape, attempt - compared, rng)
             step = _STEP / 2 ** min(attempt - compared, 6)
             received, scale = float(np.sum(gradient * direction)), float(np.linalg.norm(gradient * direction))
-            expected = _directional_derivative(lambda t, i=i, v=direction: contracted(i, t * v), step, rtol, atol)
+            expected = _directional_derivative(partial(contracted, i, direction), step, rtol, atol)
             if expected is None:
                 skipped += 1
                 continue

@@ -46,7 +46,7 @@ def plot_history(
         figure = Figure(figsize=(8, 6))
         axes = figure.add_subplot()
         for label, curve in curves.items():
-            axes.plot(range(len(curve)), curve, label=label)
+            axes.plot(range(len(curve)), curve, label=label, marker="o" if len(curve) == 1 else None)
         axes.set(title=title, xlabel="Epoch #", ylabel="Loss/Accuracy")
         axes.legend()
         if path is not None:

@@ -21,7 +21,7 @@ def version() -> str:
     return f"tinyconv {tc.__version__}, NumPy {np.__version__}"
 
 
-def prepare(network: str, batch: int, dropout: bool = True, save: str | None = None) -> None:
+def prepare(network: str, batch: int, dropout: bool = True, save: str | None = None, rate: float | None = None) -> None:
     """Build and compile a network; ``save`` its weights for the other side."""
     task = TASKS[network]
     tc.set_seed(0)
@@ -30,7 +30,7 @@ def prepare(network: str, batch: int, dropout: bool = True, save: str | None = N
     for layer in model.layers:
         if not dropout and isinstance(layer, tc.layers.Dropout):
             layer.rate = 0.0
-    optimizer = tc.optimizers.SGD(task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    optimizer = tc.optimizers.SGD(rate or task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
     model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     if save:
         np.savez(save, *model.get_weights())

@@ -73,6 +73,7 @@ def prepare(
     compiled: bool = False,
     dropout: bool = True,
     weights: str | None = None,
+    rate: float | None = None,
 ) -> None:
     """Build a network, its optimizer and the batches, in one of PyTorch's configurations."""
     torch.manual_seed(0)
@@ -82,7 +83,7 @@ def prepare(
         load_weights(model, weights)
     model = model.to(memory_format=layout)
     task = TASKS[network]
-    optimizer = torch.optim.SGD(model.parameters(), task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    optimizer = torch.optim.SGD(model.parameters(), rate or task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
     data = [
         (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(labels))
         for x, labels in batches(network, batch, 20)

@@ -164,7 +164,7 @@ def test_sizes_of_transposed_convolutions(n, k, s, padding, output_padding, expe
     assert make_transposed_window((n, n), k, s, padding, 1, output_padding)[1] == (expected, expected)
 
 
-# --- small helpers and errors ----------------------------------------------------------------------------------
+# --- pairs, axes, forms and errors ------------------------------------------------------------------------------
 
 
 def test_pairs():

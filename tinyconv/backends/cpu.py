@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv.backends.reference import Array, Axes, ReferenceBackend
+from tinyconv.config import convolution_algorithm
 from tinyconv.geometry import Window, normalize_axis
 
 
@@ -128,14 +129,16 @@ class CPUBackend(ReferenceBackend):
             return super().conv2d(x, w, b, window, groups)
         y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
         b = None if b is None else self._packed(b)
-        self._run(_kernels.conv.forward(self._packed(x), self._packed(w), b, y, window, groups))
+        kernels = _convolution(y.shape, w.shape[2], window, groups, x.dtype)
+        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:
         if not _hot(dy, w) or 0 in input_shape:
             return super().conv2d_input_grad(dy, w, input_shape, window, groups)
         dx = self._empty(input_shape, dy.dtype)
-        self._run(_kernels.conv.input_grad(self._packed(dy), self._packed(w), dx, window, groups))
+        kernels = _convolution(dx.shape, w.shape[3], window, groups, dy.dtype)
+        self._run(kernels.input_grad(self._packed(dy), self._packed(w), dx, window, groups))
         return dx
 
     def conv2d_weight_grad(
@@ -144,7 +147,8 @@ class CPUBackend(ReferenceBackend):
         if not _hot(x, dy) or 0 in kernel_shape:
             return super().conv2d_weight_grad(x, dy, kernel_shape, window, groups)
         dw = self._empty(kernel_shape, x.dtype)
-        self._run(_kernels.conv.weight_grad(self._packed(x), self._packed(dy), dw, window, groups))
+        kernels = _convolution(dy.shape, x.shape[3], window, groups, x.dtype)
+        self._run(kernels.weight_grad(self._packed(x), self._packed(dy), dw, window, groups))
         return dw
 
     # --- pooling -----------------------------------------------------------------------------------------------
@@ -217,6 +221,15 @@ class CPUBackend(ReferenceBackend):
             return super().random_uniform(key, shape, dtype)
         self._run(_kernels.random.uniform(key, out))
         return out
+
+
+def _convolution(shape: Sequence[int], channels: int, window: Window, groups: int, dtype: Any) -> Any:
+    """The module with the kernels for a convolution of ``channels`` to ``shape`` (N, H, W, C)."""
+    n, h, w, lanes = shape
+    if convolution_algorithm() == "direct":
+        return _kernels.conv
+    chosen = _kernels.winograd.choose(n, (h, w), channels, lanes, window, groups, dtype)
+    return _kernels.winograd if chosen == "winograd" else _kernels.conv
 
 
 def _are_taps(taps: Array) -> bool:

@@ -1,4 +1,4 @@
-"""What ``fit``, ``evaluate`` and ``predict`` are fed with: batches ``(x, y, sample_weight)`` of arrays or of an iterable.
+"""What ``fit``, ``evaluate`` and ``predict`` are fed with: batches ``(x, y, sample_weight)``.
 
 ``x`` and ``y`` are one array, or a list or dictionary of arrays for models with several inputs or outputs. A model
 gives every feed a function ``prepare`` that turns such parts into checked arrays: all samples at once where they are
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,22 +23,23 @@ Batch = tuple[Any, Any, Any]
 Prepare = Callable[[Any, Any, Any], Batch]
 
 
-class Feed(Protocol):
+class Feed:
     """Batches of one epoch at a time; ``steps`` and ``samples`` are ``None`` while unknown."""
 
-    steps: int | None
-    samples: int | None
-    used_up: bool  # an iterator that has no batch left
+    steps: int | None = None
+    samples: int | None = None
+    used_up = False  # an iterator that has no batch left
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the next epoch, at most ``steps`` of them."""
-        ...
+        raise NotImplementedError
 
 
-class ArrayFeed:
+class ArrayFeed(Feed):
     """Batches cut from arrays; the last, shorter one is kept; shuffled afresh each epoch if asked."""
 
-    used_up = False
+    samples: int
+    steps: int
 
     def __init__(self, data: Batch, batch_size: int = 32, shuffle: bool = False, steps: int | None = None) -> None:
         self.data, self.shuffle = data, shuffle
@@ -54,14 +56,12 @@ class ArrayFeed:
             yield take(self.data, chosen if order is None else order[chosen])
 
 
-class IterableFeed:
+class IterableFeed(Feed):
     """Batches from an iterable of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
     A sequence (with ``__len__`` and ``__getitem__``) or any other re-iterable object is one epoch each time. An
     iterator goes on where the last epoch stopped, so it needs ``steps`` unless one epoch uses it up.
     """
-
-    samples = None
 
     def __init__(
         self, source: Any, prepare: Prepare | None = None, steps: int | None = None, shuffle: bool = False
@@ -69,7 +69,6 @@ class IterableFeed:
         self.source, self.prepare, self.shuffle = source, prepare, shuffle
         length = len(source) if hasattr(source, "__len__") else None
         self.steps = length if steps is None else steps
-        self.used_up = False
         self._given = 0
         self._indexed = length is not None and hasattr(source, "__getitem__") and not hasattr(source, "__next__")
 
@@ -104,7 +103,7 @@ class IterableFeed:
 
 
 def as_one_array(part: Any, shape: Any, name: str) -> Any:
-    """The only input (or the labels of the only output), of ``shape``: lists are samples, or hold just the one array."""
+    """The only input, or the labels of the only output, of ``shape``: a list of samples, or with the array."""
     if not isinstance(part, list | tuple):
         return part
     return part[0] if len(part) == 1 and np.ndim(part[0]) == len(shape) else _as_array(part, name)
@@ -112,7 +111,7 @@ def as_one_array(part: Any, shape: Any, name: str) -> Any:
 
 def make_feed(
     x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, steps: int | None, prepare: Prepare
-) -> ArrayFeed | IterableFeed:
+) -> Feed:
     """Arrays become an :class:`ArrayFeed`, iterables of batches an :class:`IterableFeed`."""
     if steps is not None:
         check_count("the number of steps", steps)
@@ -122,7 +121,7 @@ def make_feed(
     if not hasattr(x, "__iter__") and not hasattr(x, "__getitem__"):
         raise TypeError(f"x must be arrays or an iterable of batches. Received: {type(x).__name__}")
     if y is not None or sample_weight is not None:
-        raise ValueError("Expected y and sample_weight within the batches, as x is an iterable. Received: them beside x")
+        raise ValueError("An iterable x must give y and sample_weight in its batches. Received: them beside x")
     return IterableFeed(x, prepare, steps, shuffle)
 
 
@@ -141,7 +140,7 @@ def is_list_of_batches(x: Any) -> bool:
 
 
 def unpack(batch: Any) -> Batch:
-    """``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` as three parts; a list counts as a tuple, as in Keras."""
+    """``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` as three parts; lists count as tuples, as in Keras."""
     if not isinstance(batch, tuple | list):
         return batch, None, None
     if not 1 <= len(batch) <= 3:
@@ -171,26 +170,29 @@ def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:
 
 
 def as_arrays(x: Any, y: Any, sample_weight: Any) -> Batch:
-    """The parts as arrays with a batch axis, of one number of samples; labels without NaN."""
-    named = {"x": x, "y": y, "sample_weight": sample_weight}
-    arrays = {
-        name: None if part is None else map_structure(lambda leaf, name=name: _as_array(leaf, name), part)
-        for name, part in named.items()
-    }
+    """The parts as arrays with a batch axis."""
+    x, y, sample_weight = (
+        None if part is None else map_structure(partial(_as_array, name=name), part)
+        for name, part in (("x", x), ("y", y), ("sample_weight", sample_weight))
+    )
+    return x, y, sample_weight
+
+
+def check_samples(data: Batch) -> None:
+    """Raise unless all arrays have one number of samples, and labels are not NaN."""
     counts = {
         f"{len(array)} in {name}": len(array)
-        for name, part in arrays.items()
-        if part is not None
+        for name, part in zip(("x", "y", "sample_weight"), data, strict=True)
         for array in flatten_structure(part)
+        if array is not None
     }
     if len(set(counts.values())) != 1:
         received = ", ".join(counts) or "no arrays"
         raise ValueError(f"Expected arrays with one number of samples. Received: {received}")
     if 0 in counts.values():
         raise ValueError("Expected at least one sample. Received: none")
-    for leaf in flatten_structure(arrays["y"]):
-        _check_no_nan(leaf)
-    return arrays["x"], arrays["y"], arrays["sample_weight"]
+    for labels in flatten_structure(data[1]):
+        _check_no_nan(labels)
 
 
 def _as_array(part: Any, name: str) -> Any:
@@ -221,7 +223,7 @@ def check_shape(array: Any, expected: Any, name: str = "x") -> None:
     if _fits(shape, expected):
         return
     hints = [
-        f"; np.expand_dims({name}, {axis}) " + ("makes it a batch of one" if axis == 0 else "adds the missing axis")
+        f"; np.expand_dims(x, {axis}) " + ("makes it a batch of one" if axis == 0 else "adds the missing axis")
         for axis in range(len(expected))
         if _fits((*shape[:axis], 1, *shape[axis:]), expected)
     ]
@@ -272,7 +274,7 @@ def class_weights_to_sample_weights(class_weight: Any) -> Callable[[Any], np.nda
     partial = isinstance(class_weight, dict)
 
     def weights_of(y: Any) -> np.ndarray:
-        if y is None or isinstance(y, dict):
+        if y is None or len(flatten_structure(y)) != 1:
             raise ValueError("class_weight needs the labels of a single output; use sample_weight for several")
         y = np.asarray(y)
         if y.ndim > 2:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tinyconv import registry
 from tinyconv.layers.base import Call, Layer, Symbolic, flatten_structure, map_structure
+from tinyconv.models.feed import check_shape
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
 Key = tuple[int, int]  # identity of a symbolic tensor: its call and place, or itself for an input
@@ -15,8 +17,13 @@ Key = tuple[int, int]  # identity of a symbolic tensor: its call and place, or i
 class Functional(Model):
     """A model made of symbolic tensors: ``Model(inputs, outputs)`` (see ``Model``)."""
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
-        super().__init__(name=name)
+    autocast = False  # every layer knows its own dtype
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **keras1: Any
+    ) -> None:
+        inputs, outputs = keras1.pop("input", inputs), keras1.pop("output", outputs)
+        super().__init__(name=name, **keras1)
         self._inputs, self._outputs = inputs, outputs
         for what, structure in (("inputs", inputs), ("outputs", outputs)):
             for tensor in flatten_structure(structure):
@@ -49,9 +56,7 @@ class Functional(Model):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
-        shapes: dict[Key, Any] = dict(
-            zip(map(_key, self.inputs), flatten_shapes(input_shape, len(self.inputs)), strict=True)
-        )
+        shapes: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._in_order(input_shape, _as_list), strict=True))
         for call in self._calls:
             result = call.layer.compute_output_shape(map_structure(lambda t: shapes[_key(t)], call.inputs))
             for index, shape in enumerate(result if isinstance(result, list) else [result]):
@@ -60,28 +65,32 @@ class Functional(Model):
 
     def call(self, inputs: Any) -> Any:
         """Run every layer call of the graph, each once."""
-        values: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._match_inputs(inputs), strict=True))
+        values: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._in_order(inputs), strict=True))
         for call in self._calls:
             result = call.layer(map_structure(lambda t: values[_key(t)], call.inputs), **call.options)
             for index, value in enumerate(result if isinstance(result, list) else [result]):
                 values[id(call), index] = value
         return map_structure(lambda t: values[_key(t)], self._outputs)
 
-    def _match_inputs(self, inputs: Any) -> list[Any]:
-        """Given tensors in the order of the model's inputs: by position, or by name from a dictionary."""
-        if isinstance(inputs, dict):
-            if isinstance(self._inputs, dict):
-                names = list(self._inputs)
-            else:
-                names = [t.name for t in self.inputs]
-            missing = [name for name in names if name not in inputs]
-            if missing:
-                raise ValueError(f"Model {self.name!r} expected inputs named {names}. Received: {sorted(inputs)}")
-            return [inputs[name] for name in names]
-        found = flatten_structure(inputs)
-        if len(found) != len(self.inputs):
-            raise ValueError(f"Model {self.name!r} expected {len(self.inputs)} inputs. Received: {len(found)}")
-        return found
+    def _in_order(self, given: Any, flatten: Callable[[Any], list[Any]] = flatten_structure) -> list[Any]:
+        """Tensors (or shapes) in the order of the model's inputs: by position, or by name from a dictionary."""
+        if not isinstance(given, dict):
+            found = flatten(given)
+            if len(found) != len(self.inputs):
+                raise ValueError(f"{self._title} expected {len(self.inputs)} inputs. Received: {len(found)}")
+            return found
+        names = list(self._inputs) if isinstance(self._inputs, dict) else [t.name for t in self.inputs]
+        if not set(names) <= set(given):
+            raise ValueError(f"{self._title} expected inputs named {names}. Received: {sorted(given)}")
+        return [given[name] for name in names]
+
+    def _input_shapes(self) -> Any:
+        shapes = [tensor.shape for tensor in self.inputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    def _check_shapes(self, x: Any, expected: Any) -> None:
+        for tensor, array in zip(self.inputs, self._in_order(x), strict=True):
+            check_shape(array, tensor.shape, "x" if len(self.inputs) == 1 else f"input {tensor.name!r}")
 
     def _output_names(self, y_pred: Any) -> list[str]:
         if isinstance(y_pred, dict):
@@ -167,8 +176,5 @@ def _map_marked(f: Any, structure: Any, mark: str) -> Any:
     return f(structure) if mark in structure else {k: _map_marked(f, v, mark) for k, v in structure.items()}
 
 
-def flatten_shapes(shapes: Any, count: int) -> list[Any]:
-    """One shape per input from a shape, a list or a dictionary of shapes."""
-    if isinstance(shapes, dict):
-        return list(shapes.values())
-    return list(shapes) if isinstance(shapes, list) else [shapes] * count
+def _as_list(shapes: Any) -> list[Any]:
+    return list(shapes) if isinstance(shapes, list) else [shapes]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tinyconv import registry
-from tinyconv.layers.base import Layer, Shape, Symbolic
+from tinyconv.layers.base import Layer, Shape, Symbolic, _map_shapes
 from tinyconv.models.training import Trainer
+from tinyconv.tensor import Tensor, no_grad
 
 
 class Model(Trainer):
@@ -19,7 +22,7 @@ class Model(Trainer):
     Parameters
     ----------
     inputs, outputs : Symbolic, or list / dict of Symbolic
-        What ``Input`` returned, and what layers made of it.
+        What ``Input`` returned, and what layers made of it. ``input`` and ``output`` are accepted too.
     name : str, optional
 
     Attributes
@@ -39,7 +42,7 @@ class Model(Trainer):
     class_names: list[str] | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> Model:
-        if cls is Model and (args or "inputs" in options or "outputs" in options):
+        if cls is Model and (args or {"inputs", "outputs", "input", "output"} & set(options)):
             from tinyconv.models.functional import Functional
 
             return object.__new__(Functional)
@@ -66,9 +69,16 @@ class Model(Trainer):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""
-        if input_shape is not None and not self.built and type(self).call is not Layer.call:
-            self.built = True  # layers build themselves when the trial run reaches them
-            self._shapes = input_shape, self.compute_output_shape(input_shape)
+        if input_shape is None or self.built or type(self).call is Layer.call:
+            return
+        trial = _map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
+        self.built = True  # layers build themselves when the trial run reaches them
+        try:
+            with no_grad():
+                self(trial, training=False)
+        except BaseException:
+            self.built = False
+            raise
 
     def summary(self, line_length: int = 76, print_fn: Callable[[str], Any] = print) -> None:
         """Print layers, output shapes (batch axis ``None``) and parameter counts."""

@@ -26,6 +26,9 @@ class Objective:
     ) -> None:
         self.loss, self.metrics = loss, metrics
         self.weighted_metrics, self.loss_weights = weighted_metrics, loss_weights
+        for found, wanted in ((losses.get, [loss]), (_metric, [metrics, weighted_metrics])):
+            for name in _leaves(wanted):  # a wrong name shows at once, not in the first step
+                found(name)
         self.loss_mean = _mean("loss")
         self._outputs: list[_Output] | None = None
 
@@ -54,7 +57,7 @@ class Objective:
         for output, y, p, w in zip(outputs, y_true, y_pred, weights, strict=True):
             if output.loss is None:
                 continue
-            value = output.loss(y, p, w)
+            value = output.compute_loss(y, p, w)
             if output.loss_mean is not None:
                 output.loss_mean.update_state(value.item(), sample_weight=len(p))
             value = value * output.weight if output.weight != 1 else value
@@ -69,10 +72,12 @@ class Objective:
     def update_metrics(self, y_true: list[Any], y_pred: list[Tensor], weights: list[Any], names: list[str]) -> None:
         """Feed every metric with a batch."""
         for output, y, p, w in zip(self._match(y_pred, names), y_true, y_pred, weights, strict=True):
+            if y is None:
+                continue
             values = p.numpy()
-            for metric in output.metrics:
+            for metric in output.metrics.values():
                 metric.update_state(y, values)
-            for metric in output.weighted_metrics:
+            for metric in output.weighted_metrics.values():
                 metric.update_state(y, values, sample_weight=w)
 
     def results(self) -> dict[str, float]:
@@ -83,16 +88,17 @@ class Objective:
             if output.loss_mean is not None:
                 found[f"{output.name}_loss"] = output.loss_mean.result()
         for output in outputs:
-            for metric in (*output.metrics, *output.weighted_metrics):
-                found[output.prefix + metric.name] = metric.result()
+            for name, metric in (*output.metrics.items(), *output.weighted_metrics.items()):
+                found[name] = metric.result()
         return {name: float(value) if getattr(value, "ndim", 0) == 0 else value for name, value in found.items()}
 
     def reset(self) -> None:
         """Forget the past batches."""
         self.loss_mean.reset_state()
         for output in self._outputs or []:
-            for metric in (*output.metrics, *output.weighted_metrics, *filter(None, [output.loss_mean])):
-                metric.reset_state()
+            for metric in (*output.metrics.values(), *output.weighted_metrics.values(), output.loss_mean):
+                if metric is not None:
+                    metric.reset_state()
 
     def get_config(self) -> dict[str, Any]:
         """Arguments as plain data."""
@@ -103,25 +109,53 @@ class Objective:
 
 
 class _Output:
-    """Loss, metrics and their names for one output."""
+    """Loss and metrics (by the names under which they are reported) of one output."""
 
     def __init__(
         self, name: str, prediction: Tensor, several: bool, loss: Any, own: Any, weighted: Any, weight: Any
     ) -> None:
         self.name = name
-        self.prefix = f"{name}_" if several else ""
         self.loss = None if loss is None else losses.get(loss)
         self.loss_mean = _mean(f"{name}_loss") if several and loss is not None else None
         self.weight = 1 if weight is None else float(weight)
-        self.metrics = [self._metric(m, prediction) for m in _as_list(own)]
-        self.weighted_metrics = [self._metric(m, prediction) for m in _as_list(weighted)]
+        prefix = f"{name}_" if several else ""
+        self.metrics = {prefix + m.name: m for m in self._metrics(own, prediction, several)}
+        self.weighted_metrics = {
+            prefix + ("weighted_" if prefix + m.name in self.metrics else "") + m.name: m
+            for m in self._metrics(weighted, prediction, several)
+        }
 
-    def _metric(self, metric: Any, prediction: Tensor) -> Any:
-        if metric in ("accuracy", "acc"):  # which accuracy depends on the loss and on the output, as in Keras
-            made = metrics.resolve_accuracy(self.loss, prediction.shape)
-            made.name = metric
-            return made
-        return metrics.get(metric)
+    def _metrics(self, wanted: Any, prediction: Tensor, several: bool) -> list[Any]:
+        made = []
+        for metric in _as_list(wanted):
+            if metric in ("accuracy", "acc"):  # which accuracy depends on the loss and on the output, as in Keras
+                made.append(metrics.resolve_accuracy(self.loss, prediction.shape, metric))
+            elif several and isinstance(metric, metrics.Metric):  # every output has a state of its own
+                made.append(type(metric).from_config(metric.get_config()))
+            else:
+                made.append(metrics.get(metric))
+        return made
+
+    def compute_loss(self, y_true: Any, y_pred: Tensor, weights: Any) -> Tensor:
+        """The loss of a batch; errors name the output."""
+        assert self.loss is not None
+        try:
+            return self.loss(y_true, y_pred, weights)
+        except (ValueError, TypeError) as error:
+            problem = "Received: no labels" if y_true is None else error
+            raise ValueError(f"Loss {self.loss.name!r} of output {self.name!r}: {problem}") from error
+
+
+def _metric(identifier: Any) -> Any:
+    return None if identifier in ("accuracy", "acc") else metrics.get(identifier)
+
+
+def _leaves(wanted: Any) -> list[Any]:
+    """Names, configurations and objects in lists and dictionaries of them."""
+    if isinstance(wanted, list | tuple) or (isinstance(wanted, dict) and "class_name" not in wanted):
+        entries = wanted.values() if isinstance(wanted, dict) else wanted
+        return [leaf for entry in entries for leaf in _leaves(entry)]
+    return [] if wanted is None else [wanted]
 
 
 def _mean(name: str) -> Any:

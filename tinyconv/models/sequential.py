@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyconv import registry
+from tinyconv.layers import Activation, InputLayer
 from tinyconv.layers.base import Layer, Shape, Symbolic
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
@@ -16,9 +17,9 @@ class Sequential(Model):
 
     Parameters
     ----------
-    layers : sequence of Layer, or of functions that activations know
-        The first may be ``Input(shape)`` or have an ``input_shape``; then weights exist at once, else from the first
-        call on.
+    layers : sequence of Layer or of functions
+        Functions become ``Activation`` layers. The first layer may be ``Input(shape)`` or have an ``input_shape``;
+        then weights exist at once, else from the first call on.
     name : str, optional
 
     Examples
@@ -28,6 +29,8 @@ class Sequential(Model):
     >>> model.count_params()
     301
     """
+
+    autocast = False  # every layer knows its own dtype
 
     def __init__(self, layers: Sequence[Any] = (), name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
@@ -44,19 +47,23 @@ class Sequential(Model):
 
     def add(self, layer: Any) -> None:
         """Put a layer on top of the stack."""
-        if isinstance(layer, Symbolic) or (isinstance(layer, Layer) and getattr(layer, "is_input", False)):
-            self._set_input(layer.shape if isinstance(layer, Symbolic) else layer.batch_shape)  # type: ignore[attr-defined]
-            return
+        if isinstance(layer, Symbolic):
+            return self._set_input(layer.shape)
+        if isinstance(layer, InputLayer):
+            return self._set_input(layer.batch_shape)
+        if callable(layer) and not isinstance(layer, Layer | type):  # a function such as activations.get("relu")
+            layer = Activation(layer)
         if not isinstance(layer, Layer):
-            raise TypeError(f"Sequential expected layers. Received: {layer!r}")
+            hint = "; make one of this class first" if isinstance(layer, type) else ""
+            raise TypeError(f"{self._title} expected layers. Received: {layer!r}{hint}")
         if any(layer is other for other in self._layers):
             raise ValueError(f"Layer {layer.name!r} is already part of this Sequential; make a new one")
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"Layer names must be unique in a model. Received: {layer.name!r} twice")
         if not self._layers and self._input is None:
-            hint = layer.input_shape_hint or (layer._shapes[0] if isinstance(layer, Model) and layer._shapes else None)
-            if hint is not None:
-                self._set_input(hint)
+            known = layer.input_shape_hint or (layer._shapes[0] if isinstance(layer, Model) and layer._shapes else None)
+            if known is not None:
+                self._set_input(known)
         if self._output is not None:
             self._output = layer(self._output)
             self._shapes = self._input.shape if self._input else None, self._output.shape
@@ -84,6 +91,13 @@ class Sequential(Model):
         """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""
         if self._input is None and input_shape is not None:
             self._set_input((None, *input_shape[1:]))
+
+    def _input_shapes(self) -> Any:
+        return None if self._input is None else self._input.shape
+
+    def _output_names(self, y_pred: Any) -> list[str]:
+        single = self._layers and not isinstance(y_pred, list | dict)
+        return [self._layers[-1].name] if single else super()._output_names(y_pred)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""

@@ -19,6 +19,7 @@ from tinyconv.models.feed import (
     as_arrays,
     as_one_array,
     check_count,
+    check_samples,
     check_shape,
     class_weights_to_sample_weights,
     is_array_like,
@@ -71,8 +72,9 @@ class Trainer(Layer):
         >>> model = tc.Sequential([tc.layers.Dense(2, activation="softmax", input_shape=(3,))])
         >>> model.compile("adam", loss="categorical_crossentropy", metrics=["accuracy"])
         """
-        self.optimizer = optimizers.get(optimizer)
-        self.objective = Objective(loss, metrics, weighted_metrics, loss_weights)
+        with _errors_of(self._title):
+            self.optimizer = optimizers.get(optimizer)
+            self.objective = Objective(loss, metrics, weighted_metrics, loss_weights)
 
     @property
     def random_stream(self) -> np.random.Generator:
@@ -82,7 +84,8 @@ class Trainer(Layer):
         ``tinyconv.set_seed`` starts it afresh.
         """
         if self._stream is None or self._seeded_by is not random._generator:
-            self._set_stream(np.random.default_rng(random.next_key()))
+            seed = random._generator.integers(0, 2**64, dtype=np.uint64)  # not from a model that is being trained
+            self._set_stream(np.random.default_rng(int(seed)))
         return self._stream  # type: ignore[return-value]
 
     def _set_stream(self, stream: np.random.Generator) -> None:
@@ -127,7 +130,9 @@ class Trainer(Layer):
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The scalar that training minimises: the compiled losses and the layers' penalties."""
         predictions, labels, weights = self._per_output(y_pred, y, sample_weight)
-        return self._compiled().compute_loss(labels, predictions, weights, self._output_names(y_pred), self.losses)
+        names, penalties = self._output_names(y_pred), self.losses
+        with _errors_of(self._title):
+            return self._compiled().compute_loss(labels, predictions, weights, names, penalties)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, float]:
         """Feed the metrics with a batch and return all results so far."""
@@ -145,7 +150,8 @@ class Trainer(Layer):
         """Predictions, labels and weights as parallel lists, one entry per output."""
         names = self._output_names(y_pred)
         weights = sample_weight if isinstance(sample_weight, dict | list) else [sample_weight] * len(names)
-        return flatten_structure(y_pred), self._by_output(y, names, "labels"), self._by_output(weights, names, "weights")
+        labels, weights = self._by_output(y, names, "labels"), self._by_output(weights, names, "sample weights")
+        return flatten_structure(y_pred), labels, weights
 
     def _by_output(self, parts: Any, names: list[str], what: str) -> list[Any]:
         """One entry per output from a single array, a list by position or a dictionary by name."""
@@ -168,7 +174,7 @@ class Trainer(Layer):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -178,7 +184,7 @@ class Trainer(Layer):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Sequence[int] = 1,
     ) -> History:
         """Train for a number of epochs.
 
@@ -196,26 +202,36 @@ class Trainer(Layer):
         verbose : 0, 1, 2 or "auto"
             Silent; a progress bar (one line per epoch when the output is no terminal); one line per epoch.
         callbacks : list of Callback
-            Called in order at every stage.
+            Called in order at every stage, before the progress is shown and recorded.
         validation_split : float
             Fraction of the samples, from the end and before shuffling, that is kept for validation.
         validation_data : (x, y), (x, y, sample_weight) or iterable of batches
-            Evaluated after every ``validation_freq`` epochs.
+            Evaluated at the end of an epoch.
         shuffle : bool
-            New order of the samples every epoch.
+            New order of the samples (of the batches of a sequence) every epoch.
         class_weight : dict, list or array
-            Weight of each class in the loss.
+            Weight of each class in the loss; classes that a dictionary lacks weigh 1.
         sample_weight : array_like, shape (N,)
             Weight of each sample in the loss.
         initial_epoch : int
             Epoch to start from, when training is resumed.
         steps_per_epoch, validation_steps : int, optional
-            Batches per epoch; needed for endless iterators.
+            Batches per epoch, needed for endless iterators. Of arrays and re-iterable objects, an epoch is the first
+            so many batches; iterators go on where they stopped.
+        validation_batch_size : int, optional
+            ``batch_size`` by default.
+        validation_freq : int or list of int
+            Validate after every so many epochs, or after those in the list, counted from 1.
 
         Returns
         -------
         History
             Its ``history`` maps ``loss``, metrics and ``val_...`` to one value per epoch.
+
+        Notes
+        -----
+        ``KeyboardInterrupt`` arrives between steps: the weights are those of the last whole step, and training can go
+        on with another ``fit``.
         """
         epochs, initial_epoch = check_count("epochs", epochs, 0), check_count("initial_epoch", initial_epoch, 0)
         objective = self._compiled()
@@ -238,7 +254,7 @@ class Trainer(Layer):
                 hooks.on_epoch_begin(epoch, Logs())
                 objective.reset()
                 trained = self._train_epoch(feed, weigh, hooks)
-                if not trained:  # an iterator gave its last batch in the epoch before
+                if trained is None:  # an iterator gave its last batch in the epoch before
                     _warn_of_early_end(feed, epoch, epochs)
                     break
                 logs = trained
@@ -254,13 +270,15 @@ class Trainer(Layer):
             hooks.on_train_end(logs)
         return self.history
 
-    def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any) -> History:
+    def fit_generator(
+        self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any
+    ) -> History:
         """Keras 2's name of :meth:`fit` for iterables of batches."""
         return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **options)
 
-    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList) -> Logs:
-        """Results of an epoch; none when the feed had no batch left."""
-        logs = Logs()
+    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList) -> Logs | None:
+        """Results of an epoch; ``None`` when the feed had no batch left."""
+        logs = None
         for step, batch in enumerate(feed.batches()):
             hooks.on_train_batch_begin(step, Logs())
             with postponed_interrupt():  # Ctrl-C leaves the weights of a whole number of steps
@@ -274,7 +292,7 @@ class Trainer(Layer):
     def _validation_feed(self, data: Any, batch_size: int | None, steps: int | None) -> Feed | None:
         if data is None:
             return None
-        parts = data if isinstance(data, tuple | list) and not is_list_of_batches(data) else (data,)
+        parts: Any = data if isinstance(data, tuple | list) and not is_list_of_batches(data) else (data,)
         if isinstance(data, tuple) and not 2 <= len(data) <= 3:
             raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight). Received: {len(data)} parts")
         x, y, weight = unpack(parts)
@@ -327,14 +345,14 @@ class Trainer(Layer):
         """Results over one pass; the running results of training are not needed any more and are dropped."""
         self._compiled().reset()
         hooks.on_test_begin(Logs())
-        logs = Logs()
+        logs = None
         with no_grad():
             for step, batch in enumerate(feed.batches()):
                 hooks.on_test_batch_begin(step, Logs())
                 logs = Logs(self.test_step(batch))
                 hooks.on_test_batch_end(step, logs)
-        if not logs:
-            raise ValueError(f"{self._title} expected data to evaluate. Received: an iterator without any batch left")
+        if logs is None:
+            raise ValueError(f"{self._title} expected data to evaluate. Received: an iterator without a batch left")
         hooks.on_test_end(logs)
         return logs
 
@@ -371,7 +389,7 @@ class Trainer(Layer):
                 hooks.on_predict_batch_end(step, Logs())
             hooks.on_predict_end(Logs())
         if not parts:
-            raise ValueError(f"{self._title} expected data to predict from. Received: an iterator without any batch left")
+            raise ValueError(f"{self._title} expected data to predict from. Received: an iterator without a batch left")
         return _concatenate(parts)
 
     def predict_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
@@ -413,10 +431,11 @@ class Trainer(Layer):
                 x = as_one_array(x, inputs, "x")
             if isinstance(outputs, tuple):
                 y = as_one_array(y, outputs, "y")
-            x, y, sample_weight = as_arrays(x, y, sample_weight)
+            data = as_arrays(x, y, sample_weight)
             if inputs is not None:
-                self._check_shapes(x, inputs)
-        return x, y, sample_weight
+                self._check_shapes(data[0], inputs)
+            check_samples(data)
+        return data
 
     def _input_shapes(self) -> Any:
         """Shape of the input (a list or dictionary for several), ``None`` for sizes and shapes that are not known."""
@@ -434,7 +453,9 @@ def _errors_of(title: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{title}: {error}") from None
+        if str(error).startswith(title):
+            raise
+        raise type(error)(f"{title}: {error}") from error
 
 
 def _weighted(batch: Batch, weigh: Any) -> Batch:

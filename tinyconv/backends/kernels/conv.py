@@ -329,7 +329,7 @@ def _correlate_weights(itemsize: int) -> int:
 
 @functools.cache
 def _add_parts(itemsize: int) -> int:
-    def add_parts(block, task):
+    def add(block, task):
         parts, total, count, size, chunk = emit.parameters(block, 5)
         for i in range(task * chunk, min(size, (task + 1) * chunk)):
             value = emit.load(parts + i * itemsize, itemsize)
@@ -337,7 +337,14 @@ def _add_parts(itemsize: int) -> int:
                 value += emit.load(parts + (part * size + i) * itemsize, itemsize)
             emit.store(total + i * itemsize, value, itemsize)
 
-    return leaf(add_parts, f"f{8 * itemsize}")
+    return leaf(add, f"f{8 * itemsize}")
+
+
+def add_parts(parts: np.ndarray, total: np.ndarray) -> Call:
+    """``total[...] = parts[0] + parts[1] + ...``, in this order."""
+    count, size, chunk = len(parts), total.size, 4096
+    sizes = (count, size, chunk)
+    return Call(_add_parts(total.itemsize), (parts, total), sizes, -(-size // chunk), count * size / 4)
 
 
 def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int) -> list[Call]:
@@ -382,8 +389,4 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
     )  # fmt: skip
     tasks = splits * groups * tap_blocks * parts
     calls = [Call(_correlate_weights(itemsize), (x, dy, partial), sizes, tasks, work)]
-    if splits > 1:
-        chunk = 4096
-        sizes = (splits, dw.size, chunk)
-        calls.append(Call(_add_parts(itemsize), (partial, dw), sizes, -(-dw.size // chunk), splits * dw.size / 4))
-    return calls
+    return calls if splits == 1 else [*calls, add_parts(partial, dw)]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -29,6 +30,7 @@ from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.conv import PARTIALS, add_parts
 from tinyconv.backends.kernels.emit import Emitter, const
 from tinyconv.backends.kernels.gemm import pack
 from tinyconv.backends.kernels.launch import Call
@@ -40,7 +42,33 @@ ITEM = 4  # bytes of a float32
 LINE = 64  # bytes of a cache line
 SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L2 cache with the transformed kernel
 TASKS = 16  # tasks that a call is cut into where its shape allows
-BLOCK = 64  # channels on each side of the block of the weight gradient that one task computes
+LANES = 64  # output channels of the block of the weight gradient that one task computes
+LARGE = 8 * 1024 * 1024  # bytes of a transformed kernel that come from memory rather than from the caches
+SUMS = 320 * 1024  # bytes of the sums at all points of such a block, which decide about its input channels
+
+# --- the choice -------------------------------------------------------------------------------------------------
+
+
+def choose(
+    images: int, output: tuple[int, int], channels: int, lanes: int, window: Window, groups: int, dtype: Any
+) -> str:
+    """Which algorithm a convolution takes: ``"winograd"`` where it pays by a count of nanoseconds, else ``"direct"``.
+
+    ``channels`` are summed over and ``lanes`` result, at ``output`` (height, width) pixels; the numbers were measured
+    on one core that does 270 multiply-adds a nanosecond.
+    """
+    kernel = window.kernel[0]
+    fits = window.kernel == (kernel, kernel) and kernel in POINTS and dtype == np.float32
+    if not fits or window.strides != (1, 1) or window.dilations != (1, 1) or groups != 1:
+        return "direct"
+    points = (OUT + kernel - 1) ** 2
+    tiles = images * math.prod(-(-n // OUT) for n in output)
+    direct = images * math.prod(output) * kernel**2 * channels * _padded(lanes) / 120
+    products = tiles * points * channels * _padded(lanes) / 105
+    transforms = tiles * points * (_padded(channels) + _padded(lanes)) * 0.1
+    weights = points * channels * lanes * (0.15 if points * channels * lanes * ITEM < LARGE else 0.6)
+    return "winograd" if products + transforms + weights < 0.9 * direct else "direct"
+
 
 # --- the transforms ---------------------------------------------------------------------------------------------
 
@@ -70,7 +98,7 @@ def matrix(kind: int, kernel: int) -> Matrix:
     if kind == INPUT:
         return [[*_with_roots(roots), Fraction(0)] for roots in others] + [_with_roots(points)]
     if kind == KERNEL:
-        scales = [functools.reduce(lambda n, q, p=p: n * (p - q), roots, Fraction(1)) for p, roots in zip(points, others)]
+        scales = [math.prod(p - q for q in roots) for p, roots in zip(points, others)]
         rows = [[p**j / scale for j in range(kernel)] for p, scale in zip(points, scales)]
         return [*rows, [Fraction(j == kernel - 1) for j in range(kernel)]]
     if kind == OUTPUT:
@@ -124,7 +152,8 @@ def _even_odd(x: Any, y: Any) -> tuple[list[Fraction], list[Fraction]]:
 
 def _combine(e: Emitter, coefficients: Any, values: Any) -> ir.Value:
     """The sum of ``coefficients * values``."""
-    terms = sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda term: (term[0] != 1, abs(term[0]) != 1))
+    terms = [(c, value) for c, value in zip(coefficients, values) if c]
+    terms.sort(key=lambda term: (term[0] != 1, abs(term[0]) != 1))
     total = None
     for c, value in terms:
         factor = ir.Constant(e.vector, [ir.Constant(e.scalar, float(np.float32(float(c))))] * e.lanes)
@@ -170,7 +199,7 @@ def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kerne
     e = Emitter(b, ITEM)
     m = matrix(kind, kernel)
     returning = kind in (OUTPUT, KERNEL_GRAD)
-    side, count = (len(m), len(m[0])) if returning else (len(m[0]), len(m))
+    side, n = (len(m), len(m[0])) if returning else (len(m[0]), len(m))
 
     def axis(first: ir.Value, size: ir.Value, distance: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
         """For each pixel along one axis whether it is inside, and its distance in bytes."""
@@ -183,19 +212,29 @@ def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kerne
 
     columns = axis(left, width, column_step)
     pixels = [[pixel(row, column) for column in columns] for row in axis(top, height, row_step)]
-    places = [[e.offset(e.pointer(points), b.mul(step, const(i * count + j))) for j in range(count)] for i in range(count)]
+    places = [[e.offset(e.pointer(points), b.mul(step, const(i * n + j))) for j in range(n)] for i in range(n)]
     with e.loop(b.udiv(b.add(padded, const(e.lanes - 1)), const(e.lanes))) as index:
         first = b.mul(index, const(e.lanes))
         distance, mask = b.mul(first, const(ITEM)), e.mask(b.sub(channels, first))
         start = e.load(e.offset(e.pointer(bias), distance), mask) if returning else None
-        # columns first, then rows: M @ X @ M^T
-        sources = places if returning else pixels
-        loaded = [[e.load(e.offset(p, distance), None if returning else mask) for p in column] for column in zip(*sources)]
-        half = [_product(e, m, column) for column in loaded]
-        for targets, row in zip(pixels if returning else places, zip(*half)):
-            for target, value in zip(targets, _product(e, m, list(row))):
+        sources, targets = (places, pixels) if returning else (pixels, places)
+        read = [[e.load(e.offset(p, distance), None if returning else mask) for p in row] for row in sources]
+        half = [_product(e, m, list(column)) for column in zip(*read)]  # M @ X, column by column
+        for row, places_of_row in zip(zip(*half), targets):
+            for target, value in zip(places_of_row, _product(e, m, list(row))):
                 value = b.fadd(value, start) if returning else value
                 e.store(value, e.offset(target, distance), mask if returning else None)
+
+
+@intrinsic
+def _prefetch(typingctx: Any, address: Any) -> Any:
+    """Fetch the cache line at ``address`` for writing."""
+
+    def codegen(context, builder, signature, values):
+        Emitter(builder, ITEM).prefetch(builder.inttoptr(values[0], emit.POINTER))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 # --- forward ----------------------------------------------------------------------------------------------------
@@ -250,14 +289,15 @@ def _convolve() -> int:
     def convolve(block, task):
         (
             x, u, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns, top, left,
-            tiles_w, per_image, tiles, each, panels_each, parts, depth, lanes,
-            points, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather, main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 37)  # fmt: skip
+            tiles_w, per_image, tiles, each, panels_each, parts, depth, lanes, lane_bytes,
+            points, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather,
+            main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 38)  # fmt: skip
         part, first = task % parts, task // parts * each
         count = min(each, tiles - first)
         rows = max(count, tile_rows)
         column = part * panels_each * panel_width * ITEM
-        m_used = min(m_row, -(-(lanes * ITEM - column) // LINE) * LINE)
+        m_used = min(m_row, lane_bytes - column)
         scratch = emit.allocate(points * (v_step + m_step) + 2 * spare_bytes + LINE)
         zeros = -(-scratch // LINE) * LINE
         v = zeros + 2 * spare_bytes
@@ -268,6 +308,13 @@ def _convolve() -> int:
             v, v_step, v_row, depth, v_row // ITEM, first, count, tiles_w, per_image,
         )  # fmt: skip
         for point in range(points):
+            for i in range(point * count // points, (point + 1) * count // points):
+                n, place = (first + i) // per_image, (first + i) % per_image
+                corner = y + n * y_n + place // tiles_w * OUT * y_h + place % tiles_w * OUT * y_w + column
+                for row in range(OUT):
+                    for pixel in range(OUT):
+                        for line in range(0, m_used, LINE):
+                            _prefetch(corner + row * y_h + pixel * y_w + line)
             for start in range(0, m_used, panel_width * ITEM):
                 used = min(panel_width, (m_used - start) // ITEM)
                 tile = main if used == panel_width else tail
@@ -296,8 +343,9 @@ def _step(size: int) -> int:
 
 
 def _padded(channels: int) -> int:
-    """Channels filled up to whole cache lines."""
-    return -(-channels * ITEM // LINE) * LINE // ITEM
+    """Channels filled up to whole vectors."""
+    lanes = emit.vector_bytes() // ITEM
+    return -(-channels // lanes) * lanes
 
 
 def _correlation_calls(
@@ -328,7 +376,7 @@ def _correlation_calls(
     calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
     sizes = (
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
-        tiles_w, tiles_h * tiles_w, tiles, each, panels_each, parts, depth, lanes,
+        tiles_w, tiles_h * tiles_w, tiles, each, panels_each, parts, depth, lanes, _padded(lanes) * ITEM,
         points, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
         transform(INPUT, kernel), transform(OUTPUT, kernel), *tiling,
     )  # fmt: skip
@@ -348,3 +396,91 @@ def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, gr
     (top, _), (left, _) = window.padding
     reach = w.shape[0] - 1
     return _correlation_calls(dy, w[::-1, ::-1].transpose(0, 1, 3, 2), None, dx, (reach - top, reach - left))
+
+
+# --- weight gradient --------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _correlate_weights() -> int:
+    def correlate_weights(block, task):
+        (
+            x, dy, dw, x_n, x_h, x_w, dy_n, dy_h, dy_w, height, width, out_rows, out_columns, top, left,
+            tiles_w, per_image, tiles, each, share, split_bytes, channels, channels_each, channel_blocks,
+            lanes, lanes_each, lane_blocks, kernel, points, v_step, v_row, d_step, d_row, s_step,
+            spread, spread_dy, gather, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 41)  # fmt: skip
+        task, lane = task // lane_blocks, task % lane_blocks * lanes_each
+        split, channel = task // channel_blocks, task % channel_blocks * channels_each
+        channels_here, lanes_here = min(channels_each, channels - channel), min(lanes_each, lanes - lane)
+        spare_bytes = max(v_row, d_row)
+        scratch = emit.allocate(points * (v_step + d_step + s_step) + spare_bytes + LINE)
+        zeros = -(-scratch // LINE) * LINE
+        v = zeros + spare_bytes
+        d = v + points * v_step
+        sums = d + points * d_step
+        emit.clear(zeros, spare_bytes)
+        flags = 0
+        for first in range(split * share, min(tiles, (split + 1) * share), each):
+            count = min(each, tiles - first, (split + 1) * share - first)
+            to_points(
+                spread, x + channel * ITEM, x_n, x_h, x_w, top, left, height, width, zeros,
+                v, v_step, v_row, channels_here, v_row // ITEM, first, count, tiles_w, per_image,
+            )  # fmt: skip
+            to_points(
+                spread_dy, dy + lane * ITEM, dy_n, dy_h, dy_w, 0, 0, out_rows, out_columns, zeros,
+                d, d_step, d_row, lanes_here, d_row // ITEM, first, count, tiles_w, per_image,
+            )  # fmt: skip
+            for point in range(points):
+                for start in range(0, d_row, panel_width * ITEM):
+                    used = min(panel_width, (d_row - start) // ITEM)
+                    tile = main if used == panel_width else tail
+                    for row in range(0, channels_each, tile_rows):
+                        moved = min(row, channels_each - tile_rows)
+                        emit.call(tile, (
+                            v + point * v_step + moved * ITEM, d + point * d_step + start,
+                            sums + point * s_step + moved * d_row + start, 0, ITEM, d_row,
+                            1, 0, 0, 1, 0, 0, count, v_row, d_row, used, row - moved, flags,
+                        ))  # fmt: skip
+            flags = ADD
+        pixel = channels * lanes * ITEM
+        for row in range(channels_here):
+            emit.call(gather, (
+                dw + split * split_bytes + ((channel + row) * lanes + lane) * ITEM, kernel * pixel, pixel, 0, 0,
+                kernel, kernel, zeros, sums + row * d_row, s_step, lanes_here, lanes_here, zeros,
+            ))  # fmt: skip
+        emit.release(scratch)
+
+    return leaf(correlate_weights)
+
+
+def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int) -> list[Call]:
+    """Gradient of ``forward`` for its kernel, into ``dw`` (K, K, C, O)."""
+    (top, _), (left, _) = window.padding
+    kernel, _, channels, lanes = dw.shape
+    n, out_rows, out_columns, _ = dy.shape
+    points = (OUT + kernel - 1) ** 2
+    tiles_h, tiles_w = -(-out_rows // OUT), -(-out_columns // OUT)
+    tiles = n * tiles_h * tiles_w
+    lane_blocks = -(-_padded(lanes) // LANES)
+    lanes_each = _padded(-(-lanes // lane_blocks))
+    channel_blocks = -(-channels // max(16, SUMS // (points * lanes_each * ITEM)))
+    channels_each = -(-channels // channel_blocks)
+    tiling = choose_tiling(channels_each, lanes_each, ITEM)
+    v_row, d_row = _padded(channels_each) * ITEM, lanes_each * ITEM
+    each = max(16, min(64, SCRATCH // (points * (v_row + d_row))))
+    splits = max(1, min(TASKS // (lane_blocks * channel_blocks), tiles // each, PARTIALS // dw.nbytes))
+    share = -(-tiles // splits)
+    each = -(-share // -(-share // each))
+    splits = -(-tiles // share)
+    partial = dw if splits == 1 else np.empty((splits, *dw.shape), dw.dtype)
+    work = 2 * tiles * points * channels * lanes / 125
+    sizes = (
+        *x.strides[:3], *dy.strides[:3], *x.shape[1:3], out_rows, out_columns, top, left,
+        tiles_w, tiles_h * tiles_w, tiles, each, share, dw.nbytes, channels, channels_each, channel_blocks,
+        lanes, lanes_each, lane_blocks, kernel, points, _step(each * v_row), v_row, _step(each * d_row), d_row,
+        _step(channels_each * d_row), transform(INPUT, kernel), transform(OUTPUT_GRAD, kernel),
+        transform(KERNEL_GRAD, kernel), *tiling,
+    )  # fmt: skip
+    calls = [Call(_correlate_weights(), (x, dy, partial), sizes, splits * channel_blocks * lane_blocks, work)]
+    return calls if splits == 1 else [*calls, add_parts(partial, dw)]

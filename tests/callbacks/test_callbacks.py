@@ -1,0 +1,149 @@
+"""Hooks and their order, ``Logs``, ``History`` and ``LearningRateScheduler``."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv.callbacks import Callback, History, LambdaCallback, LearningRateScheduler, Logs
+
+X, Y = np.random.default_rng(0).normal(size=(10, 3)), np.ones((10, 1))
+
+
+@pytest.fixture
+def model():
+    made = tc.Sequential([tc.layers.Dense(1, input_shape=(3,))])
+    made.compile(tc.optimizers.SGD(0.1), "mse", ["mae"])
+    return made
+
+
+class Spy(Callback):
+    def __init__(self):
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+
+        def record(*arguments):
+            self.calls.append((name, *[a for a in arguments if isinstance(a, int)]))
+            return getattr(super(Spy, self), name)(*arguments)
+
+        return record
+
+
+def test_hooks_of_fit_in_keras_s_order(model):
+    spy = Spy()
+    model.fit(X, Y, batch_size=5, epochs=2, initial_epoch=1, validation_data=(X[:2], Y[:2]), callbacks=[spy], verbose=0)
+    step = [
+        [("on_train_batch_begin", i), ("on_batch_begin", i), ("on_train_batch_end", i), ("on_batch_end", i)]
+        for i in (0, 1)
+    ]
+    validation = [("on_test_begin",), ("on_test_batch_begin", 0), ("on_test_batch_end", 0), ("on_test_end",)]
+    assert spy.calls == [
+        ("on_train_begin",), ("on_epoch_begin", 1), *step[0], *step[1], *validation, ("on_epoch_end", 1), ("on_train_end",),
+    ]  # fmt: skip
+    assert spy.params["epochs"] == 2
+    assert spy.params["steps"] == 2
+
+
+def test_hooks_of_evaluate_and_predict(model):
+    spy = Spy()
+    model.evaluate(X, Y, callbacks=[spy])
+    model.predict(X, batch_size=5, callbacks=spy)
+    assert [call[0] for call in spy.calls] == [
+        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end",
+        "on_predict_begin", *["on_predict_batch_begin", "on_predict_batch_end"] * 2, "on_predict_end",
+    ]  # fmt: skip
+
+
+def test_logs_of_the_hooks(model):
+    seen = {}
+    hooks = {
+        name: lambda *a, name=name: seen.__setitem__(name, dict(a[-1]))
+        for name in ("on_train_batch_end", "on_epoch_end", "on_train_end", "on_test_end")
+    }
+    history = model.fit(X, Y, validation_data=(X, Y), callbacks=[LambdaCallback(**hooks)], verbose=0)
+    assert list(seen["on_train_batch_end"]) == ["loss", "mae"]
+    assert list(seen["on_epoch_end"]) == ["loss", "mae", "val_loss", "val_mae"] == list(history.history)
+    assert seen["on_train_end"] == seen["on_epoch_end"]
+    assert seen["on_test_end"]["loss"] == seen["on_epoch_end"]["val_loss"]
+
+
+def test_stop_training_ends_the_epoch_and_the_training(model):
+    def stop(batch, logs):
+        model.stop_training = batch == 1
+
+    history = model.fit(X, Y, batch_size=2, epochs=5, callbacks=[LambdaCallback(on_train_batch_end=stop)], verbose=0)
+    assert history.epoch == [0]
+    assert model.optimizer.iterations == 2
+    assert model.fit(X, Y, epochs=2, verbose=0).epoch == [0, 1]  # it trains again afterwards
+
+
+def test_what_a_callback_puts_into_the_logs_is_recorded(model):
+    history = model.fit(
+        X, Y, epochs=2, verbose=0, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(twice=2 * epoch))]
+    )
+    assert history.history["twice"] == [0, 2]
+
+
+def test_both_spellings_of_accuracy():
+    logs = Logs(acc=0.5, val_accuracy=0.25, top_accuracy=0.1, loss=1.0)
+    assert (logs["accuracy"], logs["val_acc"], logs["top_acc"]) == (0.5, 0.25, 0.1)
+    assert "accuracy" in logs
+    assert "val_acc" in logs
+    assert logs.get("accuracy") == 0.5
+    assert logs.get("val_loss", 3) == 3
+    assert "accurate" not in logs
+    with pytest.raises(KeyError, match="val_loss"):
+        logs["val_loss"]
+    assert list(logs) == ["acc", "val_accuracy", "top_accuracy", "loss"]
+    assert json.loads(json.dumps(logs)) == dict(logs) == pickle.loads(pickle.dumps(logs))
+
+
+@pytest.mark.parametrize("name", ["acc", "accuracy"])
+def test_history_has_the_name_that_was_asked_for_and_answers_to_both(name):
+    model = tc.Sequential([tc.layers.Dense(2, activation="softmax", input_shape=(3,))])
+    model.compile("sgd", "categorical_crossentropy", [name])
+    history = model.fit(X, np.eye(2)[[0, 1] * 5], epochs=2, validation_split=0.5, verbose=0)
+    assert list(history.history) == ["loss", name, "val_loss", f"val_{name}"]
+    assert history.history["val_acc"] == history.history["val_accuracy"]
+    assert history.epoch == [0, 1]
+    assert all(type(value) is float for values in history.history.values() for value in values)
+    assert model.history is history
+    assert isinstance(history, History)
+
+
+def test_learning_rate_scheduler_counts_from_0_and_sets_the_coming_epoch(model):
+    rates, calls = [], []
+
+    def schedule(epoch):
+        calls.append(epoch)
+        return 0.1 / (1 + epoch)
+
+    spy = LambdaCallback(on_train_batch_begin=lambda *_: rates.append(model.optimizer.learning_rate))
+    history = model.fit(X, Y, epochs=3, callbacks=[LearningRateScheduler(schedule), spy], verbose=0)
+    assert calls == [0, 1, 2]
+    assert rates == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert history.history["learning_rate"] == pytest.approx(rates)
+
+
+def test_learning_rate_scheduler_passes_the_rate_only_to_those_who_need_it(model, capsys):
+    model.fit(X, Y, epochs=2, callbacks=[LearningRateScheduler(lambda epoch, rate: rate / 2, verbose=1)], verbose=0)
+    assert model.optimizer.learning_rate == pytest.approx(0.025)
+    assert "Epoch 2: LearningRateScheduler setting learning rate to 0.025." in capsys.readouterr().out
+    model.fit(X, Y, callbacks=[LearningRateScheduler(lambda epoch, start=0.7: np.float32(start))], verbose=0)
+    assert model.optimizer.learning_rate == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("bad", [1, True, "0.1", None, [0.1]])
+def test_learning_rate_scheduler_rejects_what_is_no_float(model, bad):
+    with pytest.raises(ValueError, match="must return a float. Received"):
+        model.fit(X, Y, callbacks=[LearningRateScheduler(lambda epoch: bad)], verbose=0)
+
+
+def test_lambda_callback_rejects_unknown_hooks():
+    with pytest.raises(TypeError, match="on_epoch_start"):
+        LambdaCallback(on_epoch_start=print)
