@@ -228,7 +228,8 @@ def test_older_processors(cpu, features, width):
         print(emit.vector_bytes())
     """
     code = textwrap.dedent(CALL) + textwrap.dedent(code)
-    assert python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features).strip() == str(width)
+    environment = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "TINYCONV_CONVOLUTION": "direct"}
+    assert python(code, **environment).strip() == str(width)
 
 
 # --- the disk cache ---------------------------------------------------------------------------------------------

@@ -222,3 +222,17 @@ def test_a_failing_step_leaves_recording_off():
     with pytest.raises(ValueError, match="matmul"):
         replay([np.ones((2, 3), "float32")])
     assert backends.default() is backends.host()
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize(("n", "k", "o"), [(1, 3, 2), (64, 70, 50), (130, 900, 33)])
+def test_bias_and_relu_of_a_dense_layer(clip, n, k, o):
+    rng = np.random.default_rng(4)
+    w, b = (tc.Tensor(rng.standard_normal(s, dtype="float32"), True) for s in ((k, o), (o,)))
+
+    def step(x):
+        y = ops.matmul(x, w) + b
+        y = ops.relu(y) if clip else y
+        return [y, *tc.grad((y * y).mean(), [w, b])]
+
+    assert_replays(step, lambda: [rng.standard_normal((n, k), dtype="float32")], rtol=1e-4, atol=1e-4)

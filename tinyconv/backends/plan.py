@@ -254,6 +254,16 @@ class _Builder(CPUBackend):
         self._parts.append(lambda: np.copyto(target, x))
         return target
 
+    # --- what recorded steps are rewritten to ------------------------------------------------------------------
+
+    def dense(self, x: Array, w: Array, b: Array, clip: bool) -> Array:
+        """``x @ w + b``, clipped at zero if asked: (N, K), (K, O), (O,) -> (N, O)."""
+        from tinyconv.backends.kernels import gemm
+
+        y = self._empty((len(x), w.shape[1]), x.dtype)
+        self._run(gemm.matmul(self._matrix(x), self._matrix(w), y, self._packed(b), clip))
+        return y
+
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
         """Random numbers from a fresh key in every run, or from the same one if it was given by the user."""
         out = self._empty(shape, dtype)

@@ -23,6 +23,7 @@ class _Rewriter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.arrays = list(trace.arrays)
+        self.uses = _count_uses(trace)
         self.steps: list[Step] = []
         self.producer: dict[int, Step] = {}
         for step in trace.steps:
@@ -85,10 +86,37 @@ def _sum_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
     return None if scatter is None else [step._replace(arguments=(scatter.arguments[0], *step.arguments[1:]))]
 
 
-RULES: tuple[Rule, ...] = (_mask_before_scatter, _sum_before_scatter)
+def _bias_in_product(r: _Rewriter, step: Step) -> list[Step] | None:
+    """``matmul(x, w) + b = dense(x, w, b)``: the bias is added before the product is stored."""
+    if step.primitive != "add":
+        return None
+    for product, bias in (step.arguments, step.arguments[::-1]):
+        made = r.made_by(product, "matmul")
+        if made is None or not isinstance(bias, Ref) or r.uses[product.number] != 1:
+            continue
+        x, w = (r.arrays[ref.number] for ref in made.arguments)
+        b = r.arrays[bias.number]
+        if x.ndim == w.ndim == 2 and b.shape == w.shape[1:] and x.dtype == w.dtype == b.dtype:
+            return [Step("dense", (*made.arguments, bias, False), {}, step.results)]
+    return None
 
 
-def uses(trace: Trace) -> dict[int, int]:
+def _clip_in_store(r: _Rewriter, step: Step) -> list[Step] | None:
+    """``maximum(dense(...), 0)`` clips before the result is stored."""
+    if step.primitive != "maximum" or step.arguments[1] != 0 or not isinstance(step.arguments[0], Ref):
+        return None
+    if r.uses[step.arguments[0].number] != 1:
+        return None
+    dense = r.made_by(step.arguments[0], "dense")
+    if dense is None:
+        return None
+    return [dense._replace(arguments=(*dense.arguments[:-1], True), results=step.results)]
+
+
+RULES: tuple[Rule, ...] = (_mask_before_scatter, _sum_before_scatter, _bias_in_product, _clip_in_store)
+
+
+def _count_uses(trace: Trace) -> dict[int, int]:
     """How often each array is used, by steps or as an output."""
     counts: dict[int, int] = {}
     for number in [*trace.outputs, *(n for step in trace.steps for n in used_by(step))]:
