@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    rounds, seconds = (1, 0.0) if options.tiny else (3, 0.3) if options.quick else (7, 1.0)
+    rounds, seconds = (1, 0.0) if options.tiny else (3, 0.15) if options.quick else (7, 1.0)
     return Settings(
         rounds=options.rounds or rounds,
         seconds=seconds,

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from benchmarks.harness import Settings, Worker, WorkerError, alternate, best, pytorch
-from benchmarks.report import Bar, Row, milliseconds
+from benchmarks.report import Bar, Row, milliseconds, on
 
 ONNX_MISSING = "ONNX Runtime not measured: pip install onnx onnxruntime beside PyTorch"
 
@@ -41,7 +41,7 @@ def _latency(network: str, settings: Settings) -> Row:
             {name: lambda w=w: w.round("predictions", settings) for name, w in workers.items()}, settings
         )
     own = statistics.median(rounds["ours"])
-    row = Row("inference", f"{network}, one image, {threads} threads", milliseconds(own), rounds=rounds)
+    row = Row("inference", f"{network}, one image, {on(threads)}", milliseconds(own), rounds=rounds)
     row.note = "; ".join(notes)
     if others := [name for name in workers if name != "ours"]:
         fastest = best(rounds, *others)

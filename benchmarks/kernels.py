@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from benchmarks.harness import Settings, Worker, alternate
-from benchmarks.report import Bar, Row
+from benchmarks.report import Bar, Row, on
 
 
 class Shape(NamedTuple):
@@ -67,7 +67,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     peaks: list[float] = []
     with Worker("primitives", settings.threads) as worker:
         bandwidth = worker.call("limits")["bandwidth"]
-        for shape in SHAPES[:: settings.pick(1, 3, 9)]:
+        for shape in SHAPES[:: settings.pick(1, 4, 9)]:
             for kind, name in PASSES.items():
                 if kind == "input" and shape.channels < 16:
                     continue  # the first layer's input needs no gradient
@@ -78,8 +78,8 @@ def rows(settings: Settings) -> Iterator[Row]:
             for kind, direction in PASSES.items():
                 flops = worker.call("prepare_dense", kind=kind, batch=batch, inputs=inputs, outputs=outputs)
                 yield _row(worker, f"{name} {batch}x{inputs}x{outputs} {direction}", flops, PLAIN, peaks, settings)
-    yield Row("kernels", f"peak of multiply-adds, {settings.threads} threads", f"{statistics.median(peaks):.0f} GF/s")
-    yield Row("kernels", f"copying memory, {settings.threads} threads", f"{bandwidth:.1f} GB/s")
+    yield Row("kernels", f"peak of multiply-adds, {on(settings.threads)}", f"{statistics.median(peaks):.0f} GF/s")
+    yield Row("kernels", f"copying memory, {on(settings.threads)}", f"{bandwidth:.1f} GB/s")
 
 
 def _arguments(shape: Shape, settings: Settings) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Bar:
         return ratio <= self.value if self.at_most else ratio >= self.value
 
     def __str__(self) -> str:
-        return f"{'<=' if self.at_most else '>='} {self.value:g}{self.unit}"
+        return f"{'<=' if self.at_most else '>='} {self.value:.3g}{self.unit}"
 
 
 @dataclass
@@ -45,8 +45,8 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
-        unit = self.bar.unit if self.bar else ""
-        ratio = "" if self.ratio is None else f"{self.ratio:.3g}{unit}"
+        absolute = self.ratio is None or (self.bar is not None and self.bar.unit)  # then `ours` says it already
+        ratio = "" if absolute else f"{self.ratio:.3g}"
         verdict = {None: "", True: "yes", False: "NO"}[self.holds]
         return self.what, self.ours, self.theirs, ratio, str(self.bar or ""), verdict
 
@@ -56,14 +56,23 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
 
 
+def on(threads: int) -> str:
+    """How many threads, in words."""
+    return f"{threads} thread{'s' * (threads != 1)}"
+
+
 def table(rows: list[Row]) -> str:
     """The rows as a Markdown table, subject by subject, with their notes below."""
     lines = [HEAD, *(row.cells() for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     text = [f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines]
     text.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-    notes = dict.fromkeys(f"{row.what}: {row.note}" for row in rows if row.note)
-    return "\n".join([*text, *(["", *(f"- {note}" for note in notes)] if notes else [])])
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.what)
+    remarks = [f"- {note} ({where[0] if len(where) == 1 else f'{len(where)} rows'})" for note, where in notes.items()]
+    return "\n".join([*text, *([""] if remarks else []), *remarks])
 
 
 def heading(facts: dict[str, Any]) -> str:

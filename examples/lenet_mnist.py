@@ -1,8 +1,8 @@
 """Train LeNet on MNIST: the book's program, with its exact split, settings and 20 epochs.
 
-70,000 digits in the order of the old "MNIST original" file, 25 % of them for testing (random state 42), pixels scaled to
-0..1, SGD with learning rate 0.01, batches of 128. The book reports 98 % after 20 epochs (validation accuracy 0.9837).
-Without the full data set the 6,000 digits that ship with tinyconv are split the same way.
+70,000 digits in the order of the old "MNIST original" file, 25 % of them for testing (random state 42), pixels scaled
+to 0..1, SGD with learning rate 0.01, batches of 128. The book reports 98 % after 20 epochs (validation accuracy
+0.9837). Without the full data set the 6,000 digits that ship with tinyconv are split the same way.
 
     python -m examples.lenet_mnist --output runs/lenet
 """

@@ -222,7 +222,7 @@ class ProgressBar(Callback):
                 file=sys.stdout,
                 leave=False,  # what stays is the line of results, here as in a file
                 dynamic_ncols=True,
-                bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}{postfix}",
+                bar_format="{n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}",
             )
 
     def _step(self, logs: Logs | None) -> None:

@@ -899,8 +899,7 @@ def _sparse(y_true: Any, y_pred: Any, from_logits: bool, axis: int, name: str) -
             f"{name} expected class numbers of shape {tuple(outer)} or {(*outer, 1)} for y_pred of shape "
             f"{y_pred.shape}. Received: y_true of shape {labels.shape}"
         )
-    on_host = isinstance(labels.data, np.ndarray)  # then looking at them is no fetch that a recording must note
-    check_labels(labels.data if on_host else labels.numpy(), classes, name)
+    backends.of(labels.data).check(labels.data, check_labels, classes, name)
     numbers = Tensor._of(backends.of(y_pred.data).arange(classes, np.int64))
     chosen = ops.equal(ops.reshape(ops.astype(labels, np.int64), (*outer, 1)), numbers)  # (N, ..., C)
     return -ops.sum(ops.where(chosen, _log_probabilities(y_pred, from_logits, -1), 0.0), -1)

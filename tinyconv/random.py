@@ -56,9 +56,14 @@ def use(source: np.random.Generator) -> Iterator[None]:
 
 
 class Key(int):
-    """A key that was drawn from the generator, for one use: repeating the computation takes a fresh one."""
+    """A key that was drawn from a generator (``source``) for one use: to repeat the computation, draw a fresh one."""
+
+    source: np.random.Generator | None = None
 
 
-def next_key() -> Key:
-    """A fresh 64-bit key for a backend's ``random_uniform``."""
-    return Key(generator().integers(0, 2**64, dtype=np.uint64))
+def next_key(source: np.random.Generator | None = None) -> Key:
+    """A fresh 64-bit key for a backend's ``random_uniform``, from ``source`` or from the generator in use here."""
+    source = source or generator()
+    key = Key(source.integers(0, 2**64, dtype=np.uint64))
+    key.source = source
+    return key

@@ -21,21 +21,22 @@ def version() -> str:
     return f"tinyconv {tc.__version__}, NumPy {np.__version__}"
 
 
-def prepare(network: str, batch: int, dropout: bool = True, save: str | None = None, rate: float | None = None) -> None:
+def prepare(network: str, batch: int, dropout: bool = True, save: str | None = None, dtype: str = "float32") -> None:
     """Build and compile a network; ``save`` its weights for the other side."""
     task = TASKS[network]
     tc.set_seed(0)
+    tc.config.set_floatx(dtype)
     height, width, depth = task.shape
     model = getattr(tc.applications, network).build(width=width, height=height, depth=depth, classes=task.classes)
     for layer in model.layers:
         if not dropout and isinstance(layer, tc.layers.Dropout):
             layer.rate = 0.0
-    optimizer = tc.optimizers.SGD(rate or task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    optimizer = tc.optimizers.SGD(task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
     model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     if save:
         np.savez(save, *model.get_weights())
-    one_hot = np.eye(task.classes, dtype=np.float32)
-    data = [(x, one_hot[labels]) for x, labels in batches(network, batch, 20)]
+    one_hot = np.eye(task.classes, dtype=dtype)
+    data = [(x.astype(dtype), one_hot[labels]) for x, labels in batches(network, batch, 20)]
     _now.update(model=model, data=data, turn=itertools.cycle(data))
 
 

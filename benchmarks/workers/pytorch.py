@@ -73,19 +73,22 @@ def prepare(
     compiled: bool = False,
     dropout: bool = True,
     weights: str | None = None,
-    rate: float | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Build a network, its optimizer and the batches, in one of PyTorch's configurations."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = build(network, dropout)
+    model = build(network, dropout).to(getattr(torch, dtype))
     if weights:
         load_weights(model, weights)
     model = model.to(memory_format=layout)
     task = TASKS[network]
-    optimizer = torch.optim.SGD(model.parameters(), rate or task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    optimizer = torch.optim.SGD(model.parameters(), task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
     data = [
-        (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(labels))
+        (
+            torch.from_numpy(x.astype(dtype)).permute(0, 3, 1, 2).contiguous(memory_format=layout),
+            torch.from_numpy(labels),
+        )
         for x, labels in batches(network, batch, 20)
     ]
     forward = torch.compile(model, dynamic=False) if compiled else model

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 
-SCALE = float(__import__("os").environ.get("SCALE", "1"))
 class Task(NamedTuple):
     """Image shape (H, W, C), number of classes, and the settings of stochastic gradient descent."""
 
@@ -35,11 +34,11 @@ def batches(network: str, size: int, count: int) -> list[tuple[np.ndarray, np.nd
     rng = np.random.default_rng(0)
 
     def squares(n: int) -> np.ndarray:
-        return SCALE * rng.standard_normal((n, 4, 4, depth), np.float32).repeat(height // 4, 1).repeat(width // 4, 2)
+        return rng.standard_normal((n, 4, 4, depth), np.float32).repeat(height // 4, 1).repeat(width // 4, 2)
 
     patterns, result = squares(classes), []
     for _ in range(count):
         labels = rng.integers(0, classes, size)
         noise = rng.standard_normal((size, height, width, depth), np.float32)
-        result.append((patterns[labels] + squares(size) + SCALE * noise, labels))
+        result.append((patterns[labels] + squares(size) + 0.5 * noise, labels))
     return result

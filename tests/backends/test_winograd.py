@@ -81,11 +81,12 @@ def simple(n: int, size: int, c: int, o: int, kernel: int) -> Case:
 def test_matrices_give_correlations_exactly(kernel):
     rng = np.random.default_rng(0)
     tile = winograd.OUT + kernel - 1
-    bt, g, at = (np.array(winograd.matrix(kind, kernel)) for kind in (winograd.INPUT, winograd.KERNEL, winograd.OUTPUT))
-    d, w, dy = (np.array([Fraction(int(n)) for n in rng.integers(-9, 9, size)]) for size in (tile, kernel, winograd.OUT))
+    kinds = (winograd.INPUT, winograd.KERNEL, winograd.OUTPUT, winograd.OUTPUT_GRAD, winograd.KERNEL_GRAD)
+    bt, g, at, a, gt = (np.array(winograd.matrix(kind, kernel)) for kind in kinds)
+    sizes = (tile, kernel, winograd.OUT)
+    d, w, dy = (np.array([Fraction(int(n)) for n in rng.integers(-9, 9, size)]) for size in sizes)
     assert list(at @ ((g @ w) * (bt @ d))) == list(np.correlate(d, w, "valid"))
-    back = [np.array(winograd.matrix(kind, kernel)) for kind in (winograd.OUTPUT_GRAD, winograd.KERNEL_GRAD)]
-    assert list(back[1] @ ((back[0] @ dy) * (bt @ d))) == list(np.correlate(d, dy, "valid"))
+    assert list(gt @ ((a @ dy) * (bt @ d))) == list(np.correlate(d, dy, "valid"))
 
 
 # --- the kernels ------------------------------------------------------------------------------------------------
@@ -125,14 +126,14 @@ def test_rounding_errors_are_as_documented(kernel, typical, largest):
 
 def test_results_do_not_depend_on_the_number_of_threads():
     cases = [simple(17, 9, 20, 50, 5), simple(3, 13, 65, 64, 3), simple(1, 6, 130, 200, 3)]
-    expected = [case.results(winograd) for case in cases]
+    expected = [result for case in cases for result in case.results(winograd)]
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        single = [case.results(winograd) for case in cases]
+        single = [result for case in cases for result in case.results(winograd)]
     finally:
         numba.set_num_threads(before)
-    for one, other in zip(sum(single, []), sum(expected, [])):
+    for one, other in zip(single, expected):
         np.testing.assert_array_equal(one, other)
 
 

@@ -43,7 +43,8 @@ def test_hooks_of_fit_in_keras_s_order(model):
     ]
     validation = [("on_test_begin",), ("on_test_batch_begin", 0), ("on_test_batch_end", 0), ("on_test_end",)]
     assert spy.calls == [
-        ("on_train_begin",), ("on_epoch_begin", 1), *step[0], *step[1], *validation, ("on_epoch_end", 1), ("on_train_end",),
+        ("on_train_begin",), ("on_epoch_begin", 1), *step[0], *step[1], *validation, ("on_epoch_end", 1),
+        ("on_train_end",),
     ]  # fmt: skip
     assert spy.params["epochs"] == 2
     assert spy.params["steps"] == 2
@@ -83,9 +84,8 @@ def test_stop_training_ends_the_epoch_and_the_training(model):
 
 
 def test_what_a_callback_puts_into_the_logs_is_recorded(model):
-    history = model.fit(
-        X, Y, epochs=2, verbose=0, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(twice=2 * epoch))]
-    )
+    double = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(twice=2 * epoch))
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[double])
     assert history.history["twice"] == [0, 2]
 
 

@@ -151,7 +151,7 @@ def test_no_batch_at_all_raises():
 def test_steps_limit_arrays_and_validation():
     model, seen = make_model(), []
     spy = tc.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
-    model.fit(X, Y, 8, epochs=2, steps_per_epoch=2, validation_data=(X, Y), validation_steps=1, callbacks=spy, verbose=0)
+    model.fit(X, Y, 8, 2, 0, spy, steps_per_epoch=2, validation_data=(X, Y), validation_steps=1)
     assert seen == [0, 1, 0, 1]
     assert model.predict(X, batch_size=8, steps=2).shape == (16, 1)
     assert model.evaluate(X, Y, batch_size=8, steps=1) == model.evaluate(X[:8], Y[:8])
@@ -175,7 +175,9 @@ def test_validation_frequency(frequency, epochs):
     assert len(counted) == len(epochs) == len(history.history.get("val_loss", []))
 
 
-@pytest.mark.parametrize(("n", "fraction", "kept"), [(10, 0.9, 1), (10, 0.1, 9), (3, 0.34, 1), (7, 0.5, 3), (100, 0.29, 71)])
+@pytest.mark.parametrize(
+    ("n", "fraction", "kept"), [(10, 0.9, 1), (10, 0.1, 9), (3, 0.34, 1), (7, 0.5, 3), (100, 0.29, 71)]
+)
 def test_validation_split_sizes(n, fraction, kept):
     from tinyconv.models.feed import split_validation
 

@@ -1,4 +1,4 @@
-"""``fit`` against the same training written out in float64 NumPy: forward, gradients, updates, shuffling and averages."""
+"""``fit`` against the same training written out in float64 NumPy: forward, gradients, updates, shuffling, averages."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_class_weights(data, kind):
     table = [0.5, 2.5677506775, 1.0]
     given = {"dict": {0: 0.5, 1: 2.5677506775}, "list": table, "array": np.array(table)}.get(kind, table)
     sparse = kind == "sparse labels"
-    model = make_model(tc.optimizers.SGD(0.1), "sparse_categorical_crossentropy" if sparse else "categorical_crossentropy")
+    model = make_model(tc.optimizers.SGD(0.1), ("sparse_" if sparse else "") + "categorical_crossentropy")
     start, recorder = model.get_weights(), Recorder()
     labels = y.argmax(axis=1) if sparse else y
     history = model.fit(

@@ -1,4 +1,4 @@
-"""Files that are damaged, foreign or lie: always a clear ``ValueError``; nothing is imported, evaluated or allocated."""
+"""Files that are damaged, foreign or lie: always a clear ``ValueError``; nothing is imported or evaluated."""
 
 import copy
 import json
@@ -68,7 +68,7 @@ def load(tmp_path):
 
 
 def test_the_tools_of_this_test_leave_a_file_whole(whole, load):
-    assert load(with_description(whole, lambda d: None)).count_params() == 66 - 18 + 18 + len([])
+    assert load(with_description(whole, lambda description: None)).count_params() == 20 + 8 + 38
 
 
 @pytest.mark.parametrize("share", [0, 0.0001, 0.01, 0.3, 0.6, 0.9, 0.9999])
@@ -117,7 +117,7 @@ def lie(entry, **changes):
     return change
 
 
-KERNEL = "weights/conv/kernel"  # 3 x 3 x 1 x 2
+KERNEL, SLOT = "weights/conv/kernel", "optimizer/velocity/0"  # 3 x 3 x 1 x 2
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,13 @@ KERNEL = "weights/conv/kernel"  # 3 x 3 x 1 x 2
         lie(KERNEL, dtype="object"),
         lie(KERNEL, data_offsets=[0, 2**50]),
         lie(KERNEL, data_offsets=[-72, 0]),
-        lie("optimizer/momentum/0", shape=[18]) ,
+        lie(SLOT, shape=[18]),
         lambda header: header.pop(KERNEL),
         lambda header: header.update({"weights/extra": copy.copy(header[KERNEL])}),
     ],
 )  # fmt: skip
 def test_lies_about_tensors(whole, load, change):
     header, body = split(whole)
-    slots = [name for name in header if name.startswith("optimizer/") and "/0" in name]
-    header["optimizer/momentum/0"] = header.pop(slots[0]) if slots[0] != "optimizer/momentum/0" else header[slots[0]]
     change(header)
     with pytest.raises(ValueError, match="damaged|cannot be loaded"):
         load(join(header, body))
@@ -220,7 +218,15 @@ def places(value, path=()):
             yield from places(inner, (*path, key))
 
 
-JUNK = [None, True, -1, 0, 10**18, 0.5, "", "x", "../../etc/passwd", [], [None], {}, {"class_name": "x"}, [[[]]], "\x00"]
+JUNK = [None, True, -1, 0, 10**18, 0.5, "", "x", "../../etc/passwd", "\x00", [], [None], [[]], {}, {"class_name": ""}]
+
+
+def load_or_refuse(path):
+    """Load a file, or get a ``ValueError`` that names it; anything else fails the test."""
+    try:
+        return tc.load_model(path)
+    except ValueError as error:
+        return str(path) in str(error)
 
 
 @given(data=st.data())
@@ -232,10 +238,7 @@ def test_any_change_of_the_description_loads_or_raises_value_error(whole, tmp_pa
     header["__metadata__"]["tinyconv"] = json.dumps(description)
     path = tmp_path_factory.getbasetemp() / "junk"
     path.write_bytes(join(header, body))
-    try:
-        assert isinstance(tc.load_model(path), tc.Sequential)
-    except ValueError as error:
-        assert str(path) in str(error)
+    assert load_or_refuse(path)
 
 
 @given(place=st.floats(0, 1), bits=st.integers(1, 255))
@@ -246,10 +249,7 @@ def test_any_changed_byte_of_the_header_loads_or_raises_value_error(whole, tmp_p
     data[position] ^= bits
     path = tmp_path_factory.getbasetemp() / "flipped"
     path.write_bytes(data)
-    try:
-        assert isinstance(tc.load_model(path), tc.Sequential)
-    except ValueError as error:
-        assert str(path) in str(error)
+    assert load_or_refuse(path)
 
 
 def test_a_refused_weight_file_changes_nothing(whole, tmp_path):

@@ -19,9 +19,10 @@ Y = np.eye(3)[RNG.integers(0, 3, 24)]
 
 
 def make_model(optimizer="adam"):
+    penalty = tc.regularizers.l2(1e-3)
     model = tc.Sequential(
         [
-            L.Conv2D(4, 3, padding="same", activation="relu", input_shape=(8, 8, 1), kernel_regularizer=tc.regularizers.l2(1e-3)),
+            L.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer=penalty, input_shape=(8, 8, 1)),
             L.BatchNormalization(),
             L.MaxPooling2D(2),
             L.Dropout(0.25),
@@ -30,8 +31,9 @@ def make_model(optimizer="adam"):
             L.Dense(3, activation="softmax"),
         ],
         name="digits",
-    )  # fmt: skip
-    model.compile(optimizer, tc.losses.CategoricalCrossentropy(label_smoothing=0.1), ["acc", tc.metrics.AUC(name="area")])
+    )
+    loss = tc.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    model.compile(optimizer, loss, ["acc", tc.metrics.AUC(name="area")])
     return model
 
 
@@ -273,7 +275,7 @@ def test_custom_objects(path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     registry.register("mine")(Double)
     tc.Sequential([Double(input_shape=(3,))]).save(path)
-    registry._registered.clear()  # another program, which has not registered it
+    del registry._registered["mine>Double"]  # another program, which has not registered it
     with pytest.raises(ValueError, match=r"Unknown layer.*'mine>Double'.*custom_objects"):
         tc.load_model(path)
     for names in ({"Double": Double}, {"mine>Double": Double}):
@@ -292,7 +294,7 @@ def test_any_safetensors_reader_opens_it(path):
     with safe_open(path, framework="numpy") as file:
         names = list(file.keys())
         description = json.loads(file.metadata()["tinyconv"])
-        kernel = file.get_tensor("weights/conv2d/kernel" if "weights/conv2d/kernel" in names else description["order"][0])
+        kernel = file.get_tensor(description["order"][0])
     np.testing.assert_array_equal(kernel, model.get_weights()[0])
     assert {name.split("/")[0] for name in names} == {"weights", "optimizer"}
     assert description["model"]["class_name"] == "Sequential"
@@ -322,9 +324,10 @@ def test_a_failing_save_leaves_the_old_file_and_no_rubbish(path, monkeypatch):
         def fail(*_, error=error):
             raise error
 
-        with monkeypatch.context() as patch, pytest.raises(type(error)):
+        with monkeypatch.context() as patch:
             patch.setattr(os, function, fail)
-            model.save(path)
+            with pytest.raises(type(error)):
+                model.save(path)
         assert path.read_bytes() == before
         assert [p.name for p in path.parent.iterdir()] == [path.name]
 

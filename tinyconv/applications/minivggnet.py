@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinyconv.applications.common import channel_axis, image_shape
-from tinyconv.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Layer, MaxPooling2D
+from tinyconv.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from tinyconv.models import Sequential
 
 
@@ -28,7 +28,7 @@ class MiniVGGNet:
         >>> tc.applications.MiniVGGNet.build(32, 32, 3, 10).count_params()
         2171178
         """
-        model = Sequential(name="minivggnet")
+        model = Sequential([Input(image_shape(width, height, depth))], name="minivggnet")
 
         def add(*layers: Layer, axis: int) -> None:
             for layer in layers:
@@ -38,8 +38,7 @@ class MiniVGGNet:
                 model.add(BatchNormalization(axis=axis))
 
         for filters in (32, 64):
-            first = {"input_shape": image_shape(width, height, depth)} if filters == 32 else {}
-            add(Conv2D(filters, 3, padding="same", **first), axis=channel_axis())
+            add(Conv2D(filters, 3, padding="same"), axis=channel_axis())
             add(Conv2D(filters, 3, padding="same"), axis=channel_axis())
             model.add(MaxPooling2D(2))
             model.add(Dropout(0.25))

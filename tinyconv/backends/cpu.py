@@ -70,11 +70,16 @@ class CPUBackend(ReferenceBackend):
         return self._map(super().sigmoid, "sigmoid", x)
 
     def _map(self, fallback: Callable[..., Array], name: str, *operands: Any) -> Array:
-        """An elementwise kernel on a large contiguous array, with a row or a number beside it; else ``fallback``."""
+        """An elementwise kernel on a large contiguous array, with a row or a number beside it; else ``fallback``.
+
+        What NumPy computes with another formula takes the kernel whatever its size, so that it does not depend on it.
+        """
         largest = max(operands, key=np.size)
-        if np.ndim(largest) == 0 or largest.size < LARGE or not _hot(largest):
+        if name in _APPROXIMATE and isinstance(largest, np.ndarray) and _hot(largest):
+            operands = (self._packed(largest),)
+        elif np.ndim(largest) == 0 or largest.size < LARGE or not _hot(largest):
             return fallback(*operands)
-        dtype, last = largest.dtype, largest.shape[-1]
+        dtype, last = largest.dtype, largest.shape[-1] if largest.ndim else 1
         arrays = []
         for x in operands:
             if isinstance(x, (int, float)) and not isinstance(x, bool):
@@ -83,7 +88,7 @@ class CPUBackend(ReferenceBackend):
             if not usable or not (x.shape == largest.shape or x.size == 1 >= x.ndim or x.shape == (last,)):
                 return fallback(*operands)
             arrays.append(x)
-        columns = last if any(x.shape == (last,) for x in arrays) else largest.size
+        columns = last if any(x.shape == (last,) != largest.shape for x in arrays) else largest.size
         y = self._empty(largest.shape, np.bool_ if name in _COMPARISONS else dtype)
         self._run(_kernels.elementwise.apply(name, arrays, y, columns))
         return y
@@ -93,6 +98,10 @@ class CPUBackend(ReferenceBackend):
     def sum(self, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
         given = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         axes = sorted(normalize_axis(a, x.ndim) for a in given)
+        if axes == list(range(x.ndim - 1)) and axes and _hot(x):
+            y = self._empty(x.shape[-1:], x.dtype)
+            self._run(_kernels.fused.calls("f|||0", [self._packed(x)], [], [y], x.dtype))
+            return y.reshape([1] * len(axes) + [-1]) if keepdims else y
         adjacent = len(axes) > 0 and axes == list(range(axes[0], axes[-1] + 1))
         if not adjacent or not x.flags.c_contiguous or x.size < LARGE or not _hot(x):
             return super().sum(x, axis, keepdims)
@@ -236,6 +245,7 @@ def _are_taps(taps: Array) -> bool:
     return taps.dtype in (np.uint8, np.int32)
 
 
+_APPROXIMATE = ("exp", "expm1", "log", "tanh", "sigmoid")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 _UNARY = ("negative", "absolute", "square", "sqrt", "reciprocal", "exp", "expm1", "log", "tanh")
 _BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", *_COMPARISONS)

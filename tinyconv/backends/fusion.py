@@ -57,7 +57,7 @@ def without_dead_steps(trace: Trace) -> Trace:
     kept = []
     for step in reversed(trace.steps):
         fixed = step.primitive in CREATION and not used_by(step)
-        if overwritten_by(step) or (needed.intersection(step.results) and not fixed):
+        if step.primitive == "check" or overwritten_by(step) or (needed.intersection(step.results) and not fixed):
             kept.append(step)
             needed.update(used_by(step))
     return trace._replace(steps=kept[::-1])
@@ -165,11 +165,15 @@ class _Fuser:
             target, value = arguments
             if not isinstance(value, Ref) or arrays[value.number].shape != arrays[target.number].shape:
                 return None
+            if not arrays[target.number].flags.c_contiguous:
+                return None
             shape, floats, arguments = arrays[target.number].shape, {arrays[target.number].dtype}, [value]
         elif step.primitive == "sum" and self._is_column_sum(step):
             shape, floats, arguments = arrays[arguments[0].number].shape, set(), arguments[:1]
         elif step.primitive in _OPERATIONS:
             result = arrays[step.results[0]]
+            if not result.flags.c_contiguous:
+                return None
             shape, floats = result.shape, {result.dtype} if result.dtype.kind == "f" else set()
         else:
             return None
@@ -196,6 +200,8 @@ class _Fuser:
         array, maker = self.trace.arrays[number], self.producer.get(number)
         if maker is not None and maker.primitive == "broadcast_to":
             return self._operand(maker.arguments[0], shape)
+        if array.shape == shape and not array.flags.c_contiguous:
+            return None
         if array.dtype.kind == "b":
             return _Operand(number, "m") if array.shape == shape else None
         if array.dtype.kind != "f":

@@ -45,16 +45,13 @@ class Plan:
         self.inputs = [builder.values[n] for n in trace.inputs]
         self._parts = builder.finish()
         self._random = builder.random
+        # where each key comes from: None is the generator in use, others belong to layers with a seed
+        self.sources = [None if key.source is trace.generator else key.source for key in builder.keys]
         self.outputs = [builder.values[n] for n in trace.outputs]
         self.bytes = builder.memory.total
 
-    @property
-    def draws(self) -> int:
-        """How many keys of random numbers a run takes."""
-        return len(self._random)
-
     def run(self, inputs: Sequence[Array], keys: Sequence[int] = ()) -> list[Array]:
-        """Run with new inputs and fresh keys; returns copies of the outputs."""
+        """Run with new inputs and fresh keys, one from each of ``sources``; returns copies of the outputs."""
         with self._lock:
             for target, source in zip(self.inputs, inputs, strict=True):
                 np.copyto(target, source)
@@ -101,6 +98,7 @@ class _Builder(CPUBackend):
         self.trace = trace
         self.memory = Memory()
         self.random: list[Callable[[int], None]] = []
+        self.keys: list[Key] = []
         self.values: list[Array] = list(trace.arrays)
         self._plain = CPUBackend()
         self._parts: list[Any] = []  # calls of kernels, and functions to call between them
@@ -141,6 +139,9 @@ class _Builder(CPUBackend):
             target, value = arguments
             self._parts.append(lambda: np.copyto(target, value))
             return
+        if step.primitive == "check":
+            self._parts.append(lambda: self._plain.check(*arguments))
+            return
         if step.primitive == "fused":
             self._plan_fused(step)
             return
@@ -179,7 +180,7 @@ class _Builder(CPUBackend):
     def _claim(self, step: Step) -> None:
         """Note which buffer holds which result."""
         for array in self._fresh:
-            owners = [n for n in step.results if np.may_share_memory(self.values[n], array)]
+            owners = [n for n in step.results if np.may_share_memory(self.values[n], array)]  # views of it too
             if owners:
                 self._owners[owners[0]] = array
 
@@ -213,7 +214,10 @@ class _Builder(CPUBackend):
         return {k: self._resolve(v) for k, v in value.items()} if type(value) is dict else value
 
     def _copied(self, array: Array) -> Array:
-        buffer = self._empty(array.shape, array.dtype)
+        """A buffer with the contents and the order of axes in memory of ``array``: kernels may depend on the order."""
+        order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+        buffer = self._empty([array.shape[axis] for axis in order], array.dtype)
+        buffer = buffer.transpose([order.index(axis) for axis in range(array.ndim)])
         np.copyto(buffer, array)
         return buffer
 
@@ -254,16 +258,6 @@ class _Builder(CPUBackend):
         self._parts.append(lambda: np.copyto(target, x))
         return target
 
-    # --- what recorded steps are rewritten to ------------------------------------------------------------------
-
-    def dense(self, x: Array, w: Array, b: Array, clip: bool) -> Array:
-        """``x @ w + b``, clipped at zero if asked: (N, K), (K, O), (O,) -> (N, O)."""
-        from tinyconv.backends.kernels import gemm
-
-        y = self._empty((len(x), w.shape[1]), x.dtype)
-        self._run(gemm.matmul(self._matrix(x), self._matrix(w), y, self._packed(b), clip))
-        return y
-
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
         """Random numbers from a fresh key in every run, or from the same one if it was given by the user."""
         out = self._empty(shape, dtype)
@@ -275,5 +269,6 @@ class _Builder(CPUBackend):
         fill()
         self._parts.append(fill)
         if isinstance(key, Key):
+            self.keys.append(key)
             self.random.append(lambda fresh: current.__setitem__(0, fresh))
         return out

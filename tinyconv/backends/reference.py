@@ -72,6 +72,13 @@ class ReferenceBackend:
         """Overwrite ``target`` with ``value``: the only primitive that changes an argument."""
         target[...] = value
 
+    def check(self, x: Array, rule: Callable[..., None], *settings: Any) -> None:
+        """Let ``rule(values, *settings)`` look at ``x`` on the host and raise where something is wrong with it.
+
+        Unlike ``to_numpy`` this decides nothing else, so a recorded step can repeat it.
+        """
+        rule(self.to_numpy(x), *settings)
+
     # --- elementwise: ``exp(x)``, ``add(x, y)``, ... are attached below from UNARY and BINARY ------------------
 
     def where(self, condition: Array, x: Any, y: Any) -> Array:

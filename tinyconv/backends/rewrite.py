@@ -1,6 +1,6 @@
 """Rewriting: steps of a trace replaced by equal ones that touch less memory.
 
-Each rule is an identity that holds for every input (up to the order of sums), stated where it is applied.
+Each rule is an identity that holds for every input to the last bit, stated where it is applied.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinyconv.backends.fusion import used_by
 from tinyconv.backends.recording import Ref, Step, Trace
 
 Rule = Callable[["_Rewriter", Step], "list[Step] | None"]
@@ -23,7 +22,6 @@ class _Rewriter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.arrays = list(trace.arrays)
-        self.uses = _count_uses(trace)
         self.steps: list[Step] = []
         self.producer: dict[int, Step] = {}
         for step in trace.steps:
@@ -78,47 +76,4 @@ def _mask_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
     ]
 
 
-def _sum_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
-    """``sum(scatter(g, taps), (0, 1, 2)) = sum(g, (0, 1, 2))``: a scatter moves values, each to one cell."""
-    if step.primitive != "sum" or step.arguments[1:2] != ((0, 1, 2),):
-        return None
-    scatter = r.made_by(step.arguments[0], "max_pool2d_scatter")
-    return None if scatter is None else [step._replace(arguments=(scatter.arguments[0], *step.arguments[1:]))]
-
-
-def _bias_in_product(r: _Rewriter, step: Step) -> list[Step] | None:
-    """``matmul(x, w) + b = dense(x, w, b)``: the bias is added before the product is stored."""
-    if step.primitive != "add":
-        return None
-    for product, bias in (step.arguments, step.arguments[::-1]):
-        made = r.made_by(product, "matmul")
-        if made is None or not isinstance(bias, Ref) or r.uses[product.number] != 1:
-            continue
-        x, w = (r.arrays[ref.number] for ref in made.arguments)
-        b = r.arrays[bias.number]
-        if x.ndim == w.ndim == 2 and b.shape == w.shape[1:] and x.dtype == w.dtype == b.dtype:
-            return [Step("dense", (*made.arguments, bias, False), {}, step.results)]
-    return None
-
-
-def _clip_in_store(r: _Rewriter, step: Step) -> list[Step] | None:
-    """``maximum(dense(...), 0)`` clips before the result is stored."""
-    if step.primitive != "maximum" or step.arguments[1] != 0 or not isinstance(step.arguments[0], Ref):
-        return None
-    if r.uses[step.arguments[0].number] != 1:
-        return None
-    dense = r.made_by(step.arguments[0], "dense")
-    if dense is None:
-        return None
-    return [dense._replace(arguments=(*dense.arguments[:-1], True), results=step.results)]
-
-
-RULES: tuple[Rule, ...] = (_mask_before_scatter, _sum_before_scatter, _bias_in_product, _clip_in_store)
-
-
-def _count_uses(trace: Trace) -> dict[int, int]:
-    """How often each array is used, by steps or as an output."""
-    counts: dict[int, int] = {}
-    for number in [*trace.outputs, *(n for step in trace.steps for n in used_by(step))]:
-        counts[number] = counts.get(number, 0) + 1
-    return counts
+RULES: tuple[Rule, ...] = (_mask_before_scatter,)

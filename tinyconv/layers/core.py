@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import activations, constraints, initializers, ops, regularizers
+from tinyconv import activations, backends, constraints, initializers, ops, regularizers
 from tinyconv.layers.base import Layer, Parameter, Shape, Symbolic
 from tinyconv.layers.images import ImageLayer, as_count
 from tinyconv.tensor import Tensor
@@ -525,13 +525,19 @@ class Embedding(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         indices = inputs if inputs.dtype.kind in "iu" else ops.astype(inputs, np.int64)
-        if bool(ops.any(ops.logical_or(indices < 0, indices >= self.input_dim))):
-            low, high = int(ops.min(indices)), int(ops.max(indices))
-            raise ValueError(f"expected integers in [0, {self.input_dim}). Received: values from {low} to {high}")
+        backends.of(indices.data).check(indices.data, _check_indices, self.input_dim)
         return ops.take(self.embeddings, indices, axis=0)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
+
+
+def _check_indices(indices: np.ndarray, count: int) -> None:
+    """Raise unless all ``indices`` lie in [0, ``count``)."""
+    if indices.size and (indices.min() < 0 or indices.max() >= count):
+        raise ValueError(
+            f"expected integers in [0, {count}). Received: values from {indices.min()} to {indices.max()}"
+        )
 
 
 def _product(sizes: Sequence[int | None]) -> int | None:

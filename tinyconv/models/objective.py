@@ -30,7 +30,13 @@ class Objective:
             for name in _leaves(wanted):  # a wrong name shows at once, not in the first step
                 found(name)
         self.loss_mean = _mean("loss")
+        self.latest: list[Tensor] = []  # losses that the averages have not seen yet
+        self.samples = 0
         self._outputs: list[_Output] | None = None
+
+    def parts(self) -> list[Any]:
+        """Losses of all outputs, as given."""
+        return _leaves(self.loss)
 
     def _match(self, predictions: list[Tensor], names: list[str]) -> list[_Output]:
         """Losses and metrics of each output, settled when the first predictions show what the outputs are."""
@@ -49,25 +55,36 @@ class Objective:
     def compute_loss(
         self, y_true: list[Any], y_pred: list[Tensor], weights: list[Any], names: list[str], extra: list[Tensor]
     ) -> Tensor:
-        """Weighted sum of the outputs' losses and of ``extra`` penalties; also feeds the loss averages."""
+        """Weighted sum of the outputs' losses and of ``extra`` penalties; the averages see it with the next results."""
+        self._average()
         outputs = self._match(y_pred, names)
         if len(y_true) != len(outputs):
             raise ValueError(f"Expected labels for outputs {names}. Received: {len(y_true)} label arrays")
         total: Tensor | None = None
+        values: list[Tensor] = []
         for output, y, p, w in zip(outputs, y_true, y_pred, weights, strict=True):
             if output.loss is None:
                 continue
             value = output.compute_loss(y, p, w)
-            if output.loss_mean is not None:
-                output.loss_mean.update_state(value.item(), sample_weight=len(p))
+            values.append(value)
             value = value * output.weight if output.weight != 1 else value
             total = value if total is None else total + value
         for penalty in extra:
             total = penalty if total is None else total + penalty
         if total is None:
             raise ValueError("There is nothing to minimise: compile the model with a loss, or call add_loss in a layer")
-        self.loss_mean.update_state(total.item(), sample_weight=len(y_pred[0]))
+        self.latest = [total, *values]
+        self.samples = len(y_pred[0])
         return total
+
+    def _average(self) -> None:
+        """Feed the averages with the latest losses, total first, then those of the outputs that have one."""
+        if self.latest:
+            means = [output.loss_mean for output in self._outputs or [] if output.loss is not None]
+            for mean, value in zip([self.loss_mean, *means], self.latest, strict=True):
+                if mean is not None:
+                    mean.update_state(value.item(), sample_weight=self.samples)
+            self.latest = []
 
     def update_metrics(self, y_true: list[Any], y_pred: list[Tensor], weights: list[Any], names: list[str]) -> None:
         """Feed every metric with a batch."""
@@ -82,6 +99,7 @@ class Objective:
 
     def results(self) -> dict[str, float]:
         """Current value of the loss and of every metric, by name."""
+        self._average()
         found = {"loss": self.loss_mean.result()}
         outputs = self._outputs or []
         for output in outputs:
@@ -94,6 +112,7 @@ class Objective:
 
     def reset(self) -> None:
         """Forget the past batches."""
+        self.latest = []
         self.loss_mean.reset_state()
         for output in self._outputs or []:
             for metric in (*output.metrics.values(), *output.weighted_metrics.values(), output.loss_mean):

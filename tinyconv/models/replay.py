@@ -8,67 +8,120 @@ numbers or takes different ways stays eager.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv import backends, random
+from tinyconv.layers.base import Layer
 from tinyconv.tensor import Tensor
 
 MOST_PLANS = 4  # different shapes of one step; more would cost more memory than they save time
 
 
+class _Known(NamedTuple):
+    """What is known of a step for arrays of certain shapes: a first trace, then a plan; None when it stays eager."""
+
+    run: Any
+    structure: Any  # of the outputs
+
+
 class Replay:
-    """Calls ``step``, by a plan where that gives the same results.
+    """Calls a step, always the same, by a plan where that gives the same results."""
 
-    Parameters
-    ----------
-    step : callable
-        From arrays to a list of tensors, with no effect but on weights and optimizer slots (by ``assign``).
-    """
+    def __init__(self) -> None:
+        self._known: dict[Hashable, _Known] = {}
 
-    def __init__(self, step: Callable[..., list[Tensor]]) -> None:
-        self.step = step
-        self._known: dict[Hashable, Any] = {}  # signature -> first trace, then plan; None: stays eager
-
-    def __call__(self, arrays: Sequence[np.ndarray], circumstances: Hashable = None) -> list[Tensor]:
+    def __call__(self, step: Callable[..., Any], arguments: Sequence[Any], circumstances: Hashable = None) -> Any:
         """Run the step.
 
         Parameters
         ----------
-        arrays : sequence of arrays
+        step : callable
+            From arrays (or None in their place) to tensors in any structure of tuples, lists and dictionaries, with no
+            effect but on weights and optimizer slots (by ``assign``). It is given anew in each call, so that a model
+            whose method it is can hold its replay without a reference cycle.
+        arguments : sequence of arrays, or of lists and dictionaries of arrays; None is allowed too
             The step's arguments.
         circumstances : hashable
             What else the recording depends on, such as which weights are trained.
         """
-        table = backends.host()
-        if table.name != "cpu":
-            return self.step(*arrays)
+        arrays = list(_leaves(arguments))
+        if backends.host().name != "cpu" or not all(isinstance(array, np.ndarray) for array in arrays):
+            return step(*arguments)
         from tinyconv.backends.plan import Plan
 
-        signature = (circumstances, *((array.shape, array.dtype.str) for array in arrays))
-        known = self._known.get(signature, self)
-        if isinstance(known, Plan):
-            keys = [random.next_key() for _ in range(known.draws)]
-            return [Tensor._of(output) for output in known.run(arrays, keys)]
-        if known is None or (known is self and len(self._known) >= MOST_PLANS):
-            return self.step(*arrays)
-        outputs, trace = self._record(arrays)
-        if trace is None:
-            self._known[signature] = None
-        elif known is self:
-            self._known[signature] = trace.without_data()
+        shapes = tuple((array.shape, array.dtype.str) for array in arrays)
+        signature = (circumstances, repr(_structure(arguments)), shapes)
+        known = self._known.get(signature)
+        if known is not None and isinstance(known.run, Plan):
+            keys = [random.next_key(source) for source in known.run.sources]
+            outputs = (Tensor._of(output) for output in known.run.run(arrays, keys))
+            return _fill(known.structure, outputs)
+        if (known is None and len(self._known) >= MOST_PLANS) or (known is not None and known.run is None):
+            return step(*arguments)
+        results, trace = self._record(step, arguments)
+        if known is None:
+            run = None if trace is None else trace.without_data()
         else:
-            self._known[signature] = Plan(trace) if trace.same_as(known) else None
-        return outputs
+            run = Plan(trace) if trace is not None and trace.same_as(known.run) else None
+        self._known[signature] = _Known(run, _structure(results))
+        return results
 
-    def _record(self, arrays: Sequence[np.ndarray]) -> tuple[list[Tensor], Any]:
+    def _record(self, step: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Any]:
         """Run the step eagerly; also returns the trace, or None when it looked at values."""
         from tinyconv.backends.recording import Recorder
 
-        arrays = [np.array(array) for array in arrays]  # of its own: nothing else can be the same array
+        arrays = [np.array(array) for array in _leaves(arguments)]  # of its own: nothing else can be the same array
         recorder = Recorder(backends.host(), arrays)
         with backends.recorded_by(recorder):
-            outputs = self.step(*arrays)
-        return outputs, None if recorder.reads else recorder.finish([output.data for output in outputs])
+            results = step(*_fill(_structure(arguments), iter(arrays)))
+        outputs = [output.data for output in _leaves(results)]
+        return results, None if recorder.reads else recorder.finish(outputs)
+
+
+# --- structures of tensors or arrays ---------------------------------------------------------------------------
+
+
+def _leaves(structure: Any) -> Iterator[Any]:
+    """All that is in tuples, lists and dictionaries, in order, but for None."""
+    if isinstance(structure, dict | list | tuple):
+        for entry in structure.values() if isinstance(structure, dict) else structure:
+            yield from _leaves(entry)
+    elif structure is not None:
+        yield structure
+
+
+def _structure(structure: Any) -> Any:
+    """The same structure with ``...`` in the place of every leaf."""
+    if isinstance(structure, dict):
+        return {key: _structure(value) for key, value in structure.items()}
+    if isinstance(structure, list | tuple):
+        return [_structure(entry) for entry in structure]
+    return None if structure is None else ...
+
+
+def _fill(structure: Any, leaves: Iterator[Any]) -> Any:
+    """The structure with leaves in their places."""
+    if isinstance(structure, dict):
+        return {key: _fill(value, leaves) for key, value in structure.items()}
+    if isinstance(structure, list):
+        return [_fill(entry, leaves) for entry in structure]
+    return None if structure is None else next(leaves)
+
+
+# --- which models are replayed ---------------------------------------------------------------------------------
+
+
+def is_own(thing: Any) -> bool:
+    """Whether a class, function or object is tinyconv's, so that its behaviour is known to be the same every time."""
+    if isinstance(thing, Layer):
+        parts = [v for v in vars(thing).values() if callable(v)]
+        penalties = [p for w in thing._parameters for p in (w.regularizer, w.constraint) if p is not None]
+        return _is_ours(type(thing)) and all(map(is_own, [*thing.children, *parts, *penalties]))
+    return _is_ours(thing if hasattr(thing, "__name__") else type(thing))
+
+
+def _is_ours(definition: Any) -> bool:
+    return str(getattr(definition, "__module__", "")).split(".")[0] == "tinyconv"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinyconv import optimizers, random
+from tinyconv import losses, optimizers, random
 from tinyconv.callbacks import Callback, CallbackList, History, Logs, ProgressBar, check_verbose
 from tinyconv.function import grad
 from tinyconv.layers.base import Layer, flatten_structure, map_structure
@@ -30,7 +31,8 @@ from tinyconv.models.feed import (
 )
 from tinyconv.models.interrupt import postponed_interrupt
 from tinyconv.models.objective import Objective
-from tinyconv.tensor import Tensor, no_grad
+from tinyconv.models.replay import Replay, is_own
+from tinyconv.tensor import Tensor, is_grad_enabled, no_grad
 
 
 class Trainer(Layer):
@@ -40,6 +42,7 @@ class Trainer(Layer):
     objective: Objective | None = None
     stop_training = False
     history: History | None = None
+    jit_compile: bool | str = "auto"
     _stream: np.random.Generator | None = None
     _seeded_by: np.random.Generator | None = None  # the global generator when the stream began
 
@@ -52,6 +55,8 @@ class Trainer(Layer):
         metrics: Any = None,
         loss_weights: Any = None,
         weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
     ) -> None:
         """Choose what training minimises, how, and what it reports.
 
@@ -65,6 +70,12 @@ class Trainer(Layer):
             Names or objects: ``["accuracy"]``. They ignore sample weights; ``weighted_metrics`` use them.
         loss_weights : list or dict, optional
             Factor of each output's loss.
+        run_eagerly : bool
+            Never record steps: for debugging.
+        jit_compile : bool or "auto"
+            Whether training, evaluation and prediction steps are recorded and replayed (see ``models.replay``).
+            ``"auto"``: when every part of the model is tinyconv's own. Call ``compile`` again after changing a setting
+            of a layer, so that it is recorded anew; weights and ``trainable`` may change at any time.
 
         Examples
         --------
@@ -75,6 +86,10 @@ class Trainer(Layer):
         with _errors_of(self._title):
             self.optimizer = optimizers.get(optimizer)
             self.objective = Objective(loss, metrics, weighted_metrics, loss_weights)
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}")
+        self.jit_compile = False if run_eagerly else jit_compile
+        self._replays = {}
 
     @property
     def random_stream(self) -> np.random.Generator:
@@ -101,6 +116,19 @@ class Trainer(Layer):
             raise RuntimeError(f"Call compile() of model {self.name!r} before training or evaluating it")
         return self.objective
 
+    @cached_property
+    def _replays(self) -> dict[str, Replay]:
+        """Recorded steps by name."""
+        return {}
+
+    def _all_layers(self) -> Iterator[Layer]:
+        """The model and every layer in it, at any depth."""
+        stack: list[Layer] = [self]
+        while stack:
+            layer = stack.pop()
+            yield layer
+            stack.extend(layer.children)
+
     # --- one step ----------------------------------------------------------------------------------------------
 
     def train_step(self, data: Batch) -> dict[str, float]:
@@ -109,23 +137,74 @@ class Trainer(Layer):
         Override it for another kind of training; ``fit`` and its callbacks keep working.
         """
         x, y, sample_weight = unpack(data)
-        y_pred = self(x, training=True)
-        loss = self.compute_loss(x, y, y_pred, sample_weight)
-        variables = self.trainable_weights
-        gradients = grad(loss, variables, allow_unused=True) if variables else []
-        self.optimizer.apply(gradients, variables)
+        self._ensure_optimizer(x)
+        self.optimizer.set_scalars()
+        y_pred = self._run(self._update_weights, x, y, sample_weight)
+        self.optimizer.iterations += 1
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Batch) -> dict[str, float]:
         """Evaluate one batch; returns the results so far."""
         x, y, sample_weight = unpack(data)
-        y_pred = self(x, training=False)
-        self.compute_loss(x, y, y_pred, sample_weight)
+        y_pred = self._run(self._compare, x, y, sample_weight)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Batch) -> Any:
         """Outputs for one batch."""
-        return self(unpack(data)[0], training=False)
+        return self._run(self._infer, unpack(data)[0])
+
+    # What a step does on the device, between its data and its metrics: recorded and replayed where possible.
+
+    def _update_weights(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any]:
+        y_pred = self(x, training=True)
+        loss = self.compute_loss(x, y, y_pred, sample_weight)
+        variables = self.trainable_weights
+        gradients = grad(loss, variables, allow_unused=True) if variables else []
+        self.optimizer.update_variables(gradients, variables)
+        return self._compiled().latest, y_pred
+
+    def _compare(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any]:
+        y_pred = self(x, training=False)
+        self.compute_loss(x, y, y_pred, sample_weight)
+        return self._compiled().latest, y_pred
+
+    def _infer(self, x: Any) -> tuple[list[Tensor], Any]:
+        return [], self(x, training=False)
+
+    def _run(self, step: Any, *arguments: Any) -> Any:
+        """The predictions of a step; its losses go to the objective."""
+        if self._replayable():
+            replay = self._replays.setdefault(step.__name__, Replay())
+            found, y_pred = replay(step, arguments, self._circumstances())
+        else:
+            found, y_pred = step(*arguments)
+        if found and self.objective is not None:
+            self.objective.latest, self.objective.samples = found, len(flatten_structure(y_pred)[0])
+        return y_pred
+
+    def _replayable(self) -> bool:
+        """Whether steps are recorded: by default if everything in the model is tinyconv's own."""
+        if self.jit_compile == "auto":
+            objective = self.objective.parts() if self.objective else []
+            parts = [self, *map(losses.get, objective), *([self.optimizer] if self.optimizer else [])]
+            self.jit_compile = self.built and all(map(is_own, parts))
+        return bool(self.jit_compile) and self.built
+
+    def _circumstances(self) -> Hashable:
+        """What a recording depends on besides its data: the memory of all weights, and which of them are trained."""
+        weights = self.weights
+        slots = self.optimizer.variables if self.optimizer is not None and self.optimizer.built else []
+        modes = tuple(layer.trainable for layer in self._all_layers())
+        memory = tuple(id(tensor.data) for tensor in (*weights, *slots))
+        return is_grad_enabled(), modes, memory, tuple(w.requires_grad for w in weights)
+
+    def _ensure_optimizer(self, x: Any) -> None:
+        """Make weights and optimizer slots before the first step that needs them."""
+        if not self.built:
+            with no_grad():
+                self(map_structure(lambda part: part[:1], x), training=False)
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_weights)
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The scalar that training minimises: the compiled losses and the layers' penalties."""
@@ -191,8 +270,8 @@ class Trainer(Layer):
         Parameters
         ----------
         x : array_like, or iterable of batches
-            Samples along the first axis (a list or dictionary of arrays for several inputs), or an iterable that
-            yields ``(x, y)`` or ``(x, y, sample_weight)``.
+            Samples along the first axis (a list or dictionary of arrays for several inputs), or an iterable (a
+            generator, a sequence, a list) of tuples ``(x, y)`` or ``(x, y, sample_weight)``.
         y : array_like
             Labels; part of the batches when ``x`` is an iterable.
         batch_size : int
@@ -200,7 +279,7 @@ class Trainer(Layer):
         epochs : int
             Index of the epoch to stop before; with ``initial_epoch`` 0 the number of epochs.
         verbose : 0, 1, 2 or "auto"
-            Silent; a progress bar (one line per epoch when the output is no terminal); one line per epoch.
+            Silent; a line of results per epoch and, in a terminal or notebook, a bar until then; the line only.
         callbacks : list of Callback
             Called in order at every stage, before the progress is shown and recorded.
         validation_split : float
@@ -234,6 +313,8 @@ class Trainer(Layer):
         on with another ``fit``.
         """
         epochs, initial_epoch = check_count("epochs", epochs, 0), check_count("initial_epoch", initial_epoch, 0)
+        if not isinstance(validation_freq, list | tuple | set):
+            check_count("validation_freq", validation_freq)
         objective = self._compiled()
         if validation_split and validation_data is None:
             if not is_array_like(x) or is_list_of_batches(x):
@@ -455,7 +536,8 @@ def _errors_of(title: str) -> Iterator[None]:
     except (ValueError, TypeError) as error:
         if str(error).startswith(title):
             raise
-        raise type(error)(f"{title}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{title}: {error}") from error
 
 
 def _weighted(batch: Batch, weigh: Any) -> Batch:
@@ -471,7 +553,7 @@ def _is_due(frequency: Any, epoch: int) -> bool:
     """Whether to validate after ``epoch``: every so many epochs, or after those in a list, counted from 1."""
     if isinstance(frequency, list | tuple | set):
         return epoch + 1 in frequency
-    return (epoch + 1) % check_count("validation_freq", frequency) == 0
+    return (epoch + 1) % frequency == 0
 
 
 def _warn_of_early_end(feed: Feed, done: int, epochs: int) -> None:

@@ -69,10 +69,12 @@ def filter2d(
     -----
     Where OpenCV adds up the taps one after the other, results equal its own to the bit: below 130 taps for uint8 to
     uint8 or int16 and for float32, below 50 for all other types. Two exceptions: where its vector loops end, in the
-    last columns (W * C mod 8 or less), OpenCV rounds products and sums apart; and sums beyond 2**31 saturate here. With
-    more taps OpenCV uses a discrete Fourier transform, which is off by about 1e-6 times
-    ``sum(abs(kernel)) * max(abs(image))``, integers by 1. Two passes also round differently, by a few units in the last
-    place.
+    last columns (W * C mod 8 or less), OpenCV rounds products and sums apart; and sums beyond 2**31 saturate here.
+
+    With more taps OpenCV uses a discrete Fourier transform, which is off by about 1e-6 times
+    ``sum(abs(kernel)) * max(abs(image))``, integers by 1. Here, from 130 taps on, separable kernels take two passes
+    and dense ones of 16 rows or more a scheme that saves a quarter of the products: off by a few units in the last
+    place, and a NaN or infinite pixel spoils up to one row more than its window.
 
     Examples
     --------

@@ -2,14 +2,15 @@
 
 A patch holds floats, whatever the image's type, and border cells too: the inner loops know neither borders nor types.
 A tile of sums stays in registers while the window moves over its rows and columns. Every sum runs over the taps in
-row-major order, from ``delta`` on, so that results are those of OpenCV's own loops to the bit.
+row-major order, from ``delta`` on, so that results are those of OpenCV's own loops to the bit. Tall kernels are the
+exception: see ``_by_halves``.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -25,6 +26,7 @@ from tinyconv.backends.kernels.vector import Vector
 
 KINDS = tuple(map(np.dtype, ("uint8", "uint16", "int16", "float32", "float64")))
 PATCH = 1024 * 1024  # bytes of a patch: a few of its rows are in use at a time, and narrow patches are slow to fill
+TALL, LARGE = 16, 130  # rows from which halves pay; taps from which OpenCV, too, gives up exact results for speed
 FUSED, SPARSE = 1, 2  # variants of the tile: a product and its sum are rounded once; zero taps are left out
 
 
@@ -37,7 +39,8 @@ def _convert(typingctx: Any, target: Any, source: Any, count: Any, kind: Any, it
     shape = emit.literal(kind), emit.literal(itemsize)
 
     def codegen(context, builder, signature, values):
-        _emit_convert(builder, *values[:3], *shape)
+        target, source, count, _, _ = values
+        _emit_convert(builder, target, source, count, *shape)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, kind, itemsize), codegen
@@ -104,11 +107,11 @@ def _tile_shape(taps: int) -> tuple[int, int]:
 def _tile(itemsize: int, rows: int, vectors: int, kind: int, variant: int) -> int:
     """A leaf that filters ``rows`` x ``vectors`` registers of the patch and stores them as ``KINDS[kind]``."""
 
-    def filter_tile(source, source_row, kernel, taps_h, taps_w, tap, target, target_row, used_rows, lanes):
-        arguments = (source, source_row, kernel, taps_h, taps_w, tap, target, target_row, used_rows, lanes)
+    def filter_tile(source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes):
+        arguments = (source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes)
         _tile_body(arguments, itemsize, rows, vectors, kind, variant)
 
-    return leaf(filter_tile, f"f{8 * itemsize}_{rows}x{vectors}_{KINDS[kind].name}_{variant}", 10)
+    return leaf(filter_tile, f"f{8 * itemsize}_{rows}x{vectors}_{KINDS[kind].name}_{variant}", 12)
 
 
 @intrinsic(prefer_literal=True)
@@ -125,11 +128,15 @@ def _tile_body(typingctx: Any, arguments: Any, itemsize: Any, rows: Any, vectors
 def _emit_tile(
     builder: ir.IRBuilder, arguments: list[ir.Value], itemsize: int, rows: int, vectors: int, kind: int, variant: int
 ) -> None:
-    source, source_row, kernel, taps_h, taps_w, tap, target, target_row, used_rows, lanes = arguments
+    source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes = arguments
     e = Emitter(builder, itemsize)
     width = e.lanes * itemsize
     delta = e.broadcast(e.pointer(kernel))  # the taps follow
     sums = [[e.variable(delta) for _ in range(vectors)] for _ in range(rows)]
+    with builder.if_then(builder.icmp_signed("!=", start, const(0))):  # go on with sums that begin elsewhere
+        for i, row in enumerate(sums):
+            for v, total in enumerate(row):
+                builder.store(e.load(e.offset(e.pointer(start), builder.mul(start_row, const(i)), v * width)), total)
     kernel_row = builder.mul(taps_w, const(itemsize))
 
     def row_of_taps(r: ir.Value, active: range) -> None:
@@ -164,10 +171,10 @@ def _emit_tile(
         row_of_taps(builder.add(taps_h, const(r)), range(r + 1, rows))
 
     for i, row in enumerate(sums):
-        with builder.if_then(builder.icmp_signed("<", const(i), used_rows)):
+        with builder.if_then(builder.icmp_signed("<", const(i), rest)):
             for v, total in enumerate(row):
-                start = e.offset(e.pointer(target), builder.mul(target_row, const(i)))
-                place = e.offset(start, v * e.lanes * KINDS[kind].itemsize)
+                line = e.offset(e.pointer(target), builder.mul(target_row, const(i)))
+                place = e.offset(line, v * e.lanes * KINDS[kind].itemsize)
                 _store(e, Vector(e, builder.load(total)), place, builder.sub(lanes, const(v * e.lanes)), KINDS[kind])
 
 
@@ -190,62 +197,170 @@ def _store(e: Emitter, value: Vector, place: ir.Value, lanes: ir.Value, dtype: n
 
 
 @numba.njit(error_model="numpy")
-def _sweep(
-    source, source_row, kernel, taps_h, taps_w, tap, target, target_row, rows, lanes, size, out, tile, high, wide
-):
-    """Filter ``rows`` x ``lanes`` numbers of ``size`` bytes into numbers of ``out`` bytes, in tiles of high x wide."""
+def _copy_row(target, row, column, count, itemsize, source):
+    """Copy ``count`` cells of one row of the bordered image into the patch."""
+    image, image_row, rows, columns, fill, before, width, channels = source
+    origin = emit.parameters(rows + row * 8, 1)[0]
+    if origin < 0:
+        emit.clear(target, count * channels * itemsize)
+    else:
+        emit.call(fill, (target, image + origin * image_row, columns, column, count, before, width, channels))
+
+
+@numba.njit(error_model="numpy")
+def _sweep(source, kernel, target, start, rows, lanes, tiling):
+    """Filter ``rows`` x ``lanes`` numbers, tile by tile. ``source`` and ``target``: address, row, bytes of a number."""
+    first, source_row, size = source
+    place, target_row, out = target
+    tile, high, wide = tiling
+    begin, begin_row = start
     for i in range(0, rows, high):
         for lane in range(0, lanes, wide):
+            sums = begin + i * begin_row + lane * size if begin != 0 else 0
             emit.call(tile, (
-                source + i * source_row + lane * size, source_row, kernel, taps_h, taps_w, tap,
-                target + i * target_row + lane * out, target_row, rows - i, lanes - lane,
+                first + i * source_row + lane * size, source_row, *kernel,
+                place + i * target_row + lane * out, target_row, sums, begin_row, rows - i, lanes - lane,
             ))  # fmt: skip
 
 
 @functools.cache
-def _filter_band(itemsize: int) -> int:
-    def filter_band(block, task):
+def _direct(itemsize: int) -> int:
+    def filter_direct(block, task):
         (
-            image, first_kernel, kernel, rows, columns, y, height, width, channels, image_row, y_row, out,
-            before, band, span, parts, passes, taps_h, taps_w, patch_row,
-            fill, tile, high, wide, first_tile, first_wide,
-        ) = emit.parameters(block, 26)  # fmt: skip
+            image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
+            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, _, _,
+        ) = emit.parameters(block, 24)  # fmt: skip
         top, column = task // parts * band, task % parts * span
         used_rows, used_columns = min(band, height - top), min(span, width - column)
-        lanes, cell = used_columns * channels, channels * itemsize
-        patch = emit.allocate((band + high + taps_h) * patch_row)  # the first row is for rows before their own pass
-        source, needed = patch + patch_row, used_columns + taps_w - 1
+        source = (image, image_row, rows, columns, fill, before, width, channels)
+        patch = emit.allocate((band + high + taps_h) * patch_row)
         for r in range(used_rows + taps_h - 1):
-            origin = emit.parameters(rows + (top + r) * 8, 1)[0]
-            target = source + r * patch_row
-            bordered = target if passes == 1 else patch
-            if origin < 0:
-                emit.clear(bordered, needed * cell)
-            else:
-                start = image + origin * image_row
-                emit.call(fill, (bordered, start, columns, column, needed, before, width, channels))
-            if passes == 2:
-                _sweep(
-                    bordered, 0, first_kernel, 1, taps_w, cell, target, 0,
-                    1, lanes, itemsize, itemsize, first_tile, 1, first_wide,
-                )  # fmt: skip
-        across = taps_w if passes == 1 else 1
-        target = y + top * y_row + column * channels * out
+            _copy_row(patch + r * patch_row, top + r, column, used_columns + taps_w - 1, itemsize, source)
         _sweep(
-            source, patch_row, kernel, taps_h, across, cell, target, y_row,
-            used_rows, lanes, itemsize, out, tile, high, wide,
+            (patch, patch_row, itemsize), (kernel, taps_h, taps_w, channels * itemsize),
+            (y + top * y_row + column * channels * out, y_row, out), (0, 0),
+            used_rows, used_columns * channels, (tile, high, wide),
         )  # fmt: skip
         emit.release(patch)
 
-    return leaf(filter_band, f"f{8 * itemsize}")
+    return leaf(filter_direct, f"f{8 * itemsize}")
+
+
+@functools.cache
+def _by_passes(itemsize: int) -> int:
+    """A row, then a column: each row of the patch is filtered as soon as it is copied."""
+
+    def filter_by_passes(block, task):
+        (
+            image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
+            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, row_tile, row_wide,
+        ) = emit.parameters(block, 24)  # fmt: skip
+        top, column = task // parts * band, task % parts * span
+        used_rows, used_columns = min(band, height - top), min(span, width - column)
+        lanes, tap = used_columns * channels, channels * itemsize
+        source = (image, image_row, rows, columns, fill, before, width, channels)
+        bordered = emit.allocate((1 + band + high + taps_h) * patch_row)
+        patch = bordered + patch_row
+        for r in range(used_rows + taps_h - 1):
+            _copy_row(bordered, top + r, column, used_columns + taps_w - 1, itemsize, source)
+            _sweep(
+                (bordered, 0, itemsize), (kernel, 1, taps_w, tap), (patch + r * patch_row, 0, itemsize), (0, 0),
+                1, lanes, (row_tile, 1, row_wide),
+            )  # fmt: skip
+        _sweep(
+            (patch, patch_row, itemsize), (kernel + (1 + taps_w) * itemsize, taps_h, 1, tap),
+            (y + top * y_row + column * channels * out, y_row, out), (0, 0), used_rows, lanes, (tile, high, wide),
+        )  # fmt: skip
+        emit.release(bordered)
+
+    return leaf(filter_by_passes, f"f{8 * itemsize}")
+
+
+@numba.njit(error_model="numpy")
+def _subtract(target, left, right, count, itemsize):
+    x, y = numba.carray(emit.pointer(left, itemsize), count), numba.carray(emit.pointer(right, itemsize), count)
+    z = numba.carray(emit.pointer(target, itemsize), count)
+    for i in range(count):
+        z[i] = x[i] - y[i]
+
+
+@functools.cache
+def _by_halves(itemsize: int) -> int:
+    """Three quarters of the multiplications: two rows of results at once, from three kernels of half the height.
+
+    With even and odd rows of the image (E, O) and of the kernel (v, w), the even rows of the result are v*E + w*O and
+    the odd ones v*O + w*E', where E' is E moved up by one. With s = (v + w)*O, these are v*(E - O) + s and
+    w*(E' - O) + s.
+
+    Source: Z.-J. Mou and P. Duhamel, "Short-length FIR filters and their use in fast nonrecursive filtering", 1991.
+    """
+
+    def filter_by_halves(block, task):
+        (
+            image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
+            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, sum_tile, _,
+        ) = emit.parameters(block, 24)  # fmt: skip
+        top, column = task // parts * band, task % parts * span
+        used_rows, used_columns = min(band, height - top), min(span, width - column)
+        lanes, tap, half = used_columns * channels, channels * itemsize, taps_h // 2
+        size = (band + 2 * high + taps_h) * patch_row
+        patch = emit.allocate(3 * size)
+        even, odd, common = patch + size, patch + size + size // 2, patch + 2 * size
+        source, count = (image, image_row, rows, columns, fill, before, width, channels), used_columns + taps_w - 1
+        for r in range(used_rows + taps_h - 1):
+            _copy_row(patch + r * patch_row, top + r, column, count, itemsize, source)
+        for r in range((used_rows + 1) // 2 + half - 1):
+            pair = patch + 2 * r * patch_row
+            _subtract(even + r * patch_row, pair, pair + patch_row, count * channels, itemsize)
+            _subtract(odd + r * patch_row, pair + 2 * patch_row, pair + patch_row, count * channels, itemsize)
+        target, step = y + top * y_row + column * channels * out, (1 + half * taps_w) * itemsize
+        tiling, start = (tile, high, wide), (common, patch_row)
+        _sweep(
+            (patch + patch_row, 2 * patch_row, itemsize), (kernel, half, taps_w, tap), (common, patch_row, itemsize),
+            (0, 0), (used_rows + 1) // 2, lanes, (sum_tile, high, wide),
+        )  # fmt: skip
+        _sweep(
+            (even, patch_row, itemsize), (kernel + step, half, taps_w, tap), (target, 2 * y_row, out),
+            start, (used_rows + 1) // 2, lanes, tiling,
+        )  # fmt: skip
+        _sweep(
+            (odd, patch_row, itemsize), (kernel + 2 * step, half, taps_w, tap), (target + y_row, 2 * y_row, out),
+            start, used_rows // 2, lanes, tiling,
+        )  # fmt: skip
+        emit.release(patch)
+
+    return leaf(filter_by_halves, f"f{8 * itemsize}")
+
+
+# --- the call ---------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)
-def border_indices(size: int, before: int, after: int, border: str) -> np.ndarray:
-    """Which cell of an axis each cell of the bordered axis repeats; -1 for the constant border."""
+def _border_indices(size: int, before: int, after: int, border: str) -> np.ndarray:
+    """Which cell of an axis each cell of the bordered axis repeats, -1 for a constant; and one constant cell more."""
     constant = {"constant_values": -1} if border == "constant" else {}
     indices = np.pad(np.arange(size), (before, after), mode=border, **constant)  # type: ignore[call-overload]
-    return indices.astype(np.int64)
+    return np.append(indices, -1).astype(np.int64)
+
+
+class Method(NamedTuple):
+    """One way to filter: the compiled kernel, the weights it takes, and how many rows of results a task should do."""
+
+    kernel: int
+    weights: list[np.ndarray]
+    band: int
+
+
+def _choose_method(kernels: Sequence[np.ndarray]) -> Method:
+    """Two passes for a row and a column, halves for large, tall and dense kernels, else tap by tap."""
+    kernel, itemsize = kernels[-1], kernels[0].itemsize
+    if len(kernels) == 2:
+        return Method(_by_passes(itemsize), list(kernels), 64)
+    if kernel.size < LARGE or len(kernel) < TALL or np.count_nonzero(kernel) < 0.75 * kernel.size:
+        return Method(_direct(itemsize), [kernel], max(16, 2 * len(kernel)))
+    kernel = np.append(kernel, np.zeros((len(kernel) % 2, kernel.shape[1]), kernel.dtype), 0)
+    halves = [kernel[0::2] + kernel[1::2], kernel[0::2], kernel[1::2]]
+    return Method(_by_halves(itemsize), halves, 2 * len(kernel))
 
 
 def filter2d(
@@ -260,33 +375,31 @@ def filter2d(
     """Correlate ``image`` (H, W, C) with one kernel, or with a row and then a column, into ``y`` of the same shape."""
     (height, width, channels), itemsize = image.shape, kernels[0].itemsize
     taps_h, taps_w = kernels[-1].shape[0], kernels[0].shape[1]
-    weights = [np.append(0.0, kernel).astype(kernel.dtype) for kernel in kernels]
-    weights[-1][0] = delta
-    high, vectors = _tile_shape(taps_h)
-    kind, lanes = KINDS.index(y.dtype), emit.vector_bytes() // itemsize
-    variants = [fused * FUSED + bool((kernel == 0).any()) * SPARSE for kernel in kernels]
-    first_vectors = _tile_shape(1)[1]
-
-    band = max(16, 2 * taps_h) if len(kernels) == 1 else 64
-    band = -(-min(band, height) // high) * high
-    rows = band + high + taps_h
-    span = min(width, max(64, PATCH // (rows * channels * itemsize) - taps_w))
-    widest = max(vectors, first_vectors) * lanes
-    patch_row = (span + taps_w) * channels * itemsize + widest * itemsize  # tiles may read beyond the last column
-    patch_row = -(-patch_row // 64) * 64 + 64  # not a power of two
-    parts = -(-width // span)
-    taps = kernels[0].size + (kernels[-1].size if len(kernels) == 2 else 0)
-    sizes = (
-        height, width, channels, image.strides[0], y.strides[0], y.itemsize,
-        anchor[1], band, span, parts, len(kernels), taps_h, taps_w, patch_row,
-        _fill(KINDS.index(image.dtype), itemsize), _tile(itemsize, high, vectors, kind, variants[-1]), high,
-        vectors * lanes, _tile(itemsize, 1, first_vectors, KINDS.index(kernels[0].dtype), variants[0]),
-        first_vectors * lanes,
-    )  # fmt: skip
     tables = [
-        border_indices(n, before, k - 1 - before, border)
+        _border_indices(n, before, k - 1 - before, border)
         for n, before, k in zip((height, width), anchor, (taps_h, taps_w))
     ]
-    work = image.size * (taps * itemsize / 500 + 0.3)
-    arrays = (image, weights[0], weights[-1], *tables, y)
-    return [Call(_filter_band(itemsize), arrays, sizes, -(-height // band) * parts, work)]
+    kernel, taps, band = _choose_method(kernels)
+    taps_h += taps_h % 2 if len(taps) == 3 else 0
+    high, vectors = _tile_shape(len(taps[-1]))
+    first_high, first_vectors = _tile_shape(len(taps[0]))
+    lanes = emit.vector_bytes() // itemsize
+
+    band = -(-min(band, height) // (2 * high)) * 2 * high
+    span = min(width, max(64, PATCH // ((band + high + taps_h) * channels * itemsize) - taps_w))
+    beyond = max(vectors, first_vectors) * lanes  # tiles read a bit further
+    patch_row = ((span + taps_w) * channels + beyond) * itemsize
+    patch_row = -(-patch_row // 64) * 64 + 64  # not a power of two
+    parts = -(-width // span)
+
+    starts = [delta, 0, 0] if len(taps) == 3 else [0, delta][-len(taps) :]
+    weights = np.concatenate([np.append(start, part) for start, part in zip(starts, taps)]).astype(taps[0].dtype)
+    variants = [fused * FUSED + bool((part == 0).any()) * SPARSE for part in taps]
+    sizes = (
+        height, width, channels, image.strides[0], y.strides[0], y.itemsize, anchor[1],
+        _fill(KINDS.index(image.dtype), itemsize), taps_h, taps_w, band, span, parts, patch_row,
+        _tile(itemsize, high, vectors, KINDS.index(y.dtype), variants[-1]), high, vectors * lanes,
+        _tile(itemsize, first_high, first_vectors, KINDS.index(weights.dtype), variants[0]), first_vectors * lanes,
+    )  # fmt: skip
+    work = image.size * (sum(part.size for part in taps) * itemsize / 500 + 0.3)
+    return [Call(kernel, (image, weights, *tables, y), sizes, -(-height // band) * parts, work)]

@@ -14,7 +14,7 @@ import numpy as np
 from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.launch import Call
-from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
+from tinyconv.backends.kernels.tile import ADD, choose_tiling
 
 DEPTH = 384  # products summed in registers before they are added to C: a panel of this depth stays in the L1 cache
 TASK = 25_000  # nanoseconds that are worth a task
@@ -41,8 +41,8 @@ def _matmul(itemsize: int) -> int:
     def matmul(block, task):
         (
             a, b, bias, c, rows, columns, depth, a_row, a_col, b_row, b_col, c_row, c_col,
-            block_rows, row_blocks, panels, step, packed, clip, main, tail, tile_rows, width,
-        ) = emit.parameters(block, 23)  # fmt: skip
+            block_rows, row_blocks, panels, step, packed, main, tail, tile_rows, width,
+        ) = emit.parameters(block, 22)  # fmt: skip
         first = task % row_blocks * block_rows
         panel_block = task // row_blocks
         transposed = c_col != itemsize  # then a tile is put down in scratch memory and copied from there
@@ -66,7 +66,7 @@ def _matmul(itemsize: int) -> int:
                         emit.call(tile, (left, right, staging, 0, a_row, width * itemsize, *levels, lanes, 0, 0))
                         pack(target, staging, lanes, tile_rows, c_col // itemsize, itemsize, width * itemsize, itemsize)
                     else:
-                        flags = (ADD if k > 0 else 0) + (RELU if clip and k + step >= depth else 0)
+                        flags = ADD if k > 0 else 0
                         start = bias + column * itemsize if bias != 0 and k == 0 else 0
                         emit.call(tile, (left, right, target, start, a_row, c_row, *levels, lanes, row - top, flags))
         emit.release(scratch)
@@ -74,11 +74,9 @@ def _matmul(itemsize: int) -> int:
     return leaf(matmul, f"f{8 * itemsize}")
 
 
-def matmul(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None = None, clip: bool = False
-) -> list[Call]:
-    """``c[...] = a @ b + bias`` for matrices of one float type, clipped at zero if asked, as calls of kernels."""
-    if bias is None and not clip and _transpose_pays(a, b):
+def matmul(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None = None) -> list[Call]:
+    """``c[...] = a @ b + bias`` for matrices of one float type, as calls of kernels."""
+    if bias is None and _transpose_pays(a, b):
         a, b, c = b.T, a.T, c.T
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
     tiling = choose_tiling(rows, columns, itemsize)
@@ -94,7 +92,6 @@ def matmul(
         block_rows, row_blocks, panels_each,
         depth if c.strides[1] != itemsize else min(depth, DEPTH),
         b.strides[1] != itemsize or block_rows > 2 * tiling.rows,
-        clip,
         *tiling,
     )  # fmt: skip
     tasks = row_blocks * -(-panels // panels_each)

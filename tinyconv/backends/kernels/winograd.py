@@ -20,12 +20,13 @@ import functools
 import itertools
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit
@@ -34,13 +35,14 @@ from tinyconv.backends.kernels.conv import PARTIALS, add_parts
 from tinyconv.backends.kernels.emit import Emitter, const
 from tinyconv.backends.kernels.gemm import pack
 from tinyconv.backends.kernels.launch import Call
-from tinyconv.backends.kernels.tile import ADD, choose_tiling
+from tinyconv.backends.kernels.tile import _cycles, _most_rows
 from tinyconv.geometry import Window
 
 OUT = 4  # rows and columns of an output tile
 ITEM = 4  # bytes of a float32
 LINE = 64  # bytes of a cache line
 SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L2 cache with the transformed kernel
+MANY = 1000  # tiles that are cut into blocks as large as the registers allow
 TASKS = 16  # tasks that a call is cut into where its shape allows
 LANES = 64  # output channels of the block of the weight gradient that one task computes
 LARGE = 8 * 1024 * 1024  # bytes of a transformed kernel that come from memory rather than from the caches
@@ -201,29 +203,39 @@ def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kerne
     returning = kind in (OUTPUT, KERNEL_GRAD)
     side, n = (len(m), len(m[0])) if returning else (len(m[0]), len(m))
 
-    def axis(first: ir.Value, size: ir.Value, distance: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
-        """For each pixel along one axis whether it is inside, and its distance in bytes."""
-        places = [b.add(first, const(i)) for i in range(side)]
-        return [(b.icmp_unsigned("<", place, size), b.mul(place, distance)) for place in places]
+    # addresses of all pixels, a vector of them for each row of the square
+    wide = ir.VectorType(emit.INT, 8)
+    lanes = Emitter(b, 8, 8)
+    places = b.add(lanes.fill(left), ir.Constant(wide, list(range(8))))
+    inside = b.icmp_unsigned("<", places, lanes.fill(width))
+    offsets = b.mul(places, lanes.fill(column_step))
+    table = e.pointer(b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(wide, side)), emit.INT))
+    for i in range(side):
+        row = b.add(top, const(i))
+        chosen = b.and_(inside, lanes.fill(b.icmp_unsigned("<", row, height)))
+        addresses = b.add(offsets, lanes.fill(b.add(image, b.mul(row, row_step))))
+        line = b.gep(table, [const(i)], source_etype=wide)
+        b.store(b.select(chosen, addresses, lanes.fill(spare)), line, align=8)
 
-    def pixel(row: tuple[ir.Value, ir.Value], column: tuple[ir.Value, ir.Value]) -> ir.Value:
-        address = b.add(image, b.add(row[1], column[1]))
-        return e.pointer(b.select(b.and_(row[0], column[0]), address, spare))
+    def pixel(i: int, j: int) -> ir.Value:
+        return e.pointer(b.load(b.gep(table, [const(8 * i + j)], source_etype=emit.INT), typ=emit.INT, align=8))
 
-    columns = axis(left, width, column_step)
-    pixels = [[pixel(row, column) for column in columns] for row in axis(top, height, row_step)]
-    places = [[e.offset(e.pointer(points), b.mul(step, const(i * n + j))) for j in range(n)] for i in range(n)]
+    steps = [b.mul(step, const(i)) for i in range(n)]
     with e.loop(b.udiv(b.add(padded, const(e.lanes - 1)), const(e.lanes))) as index:
         first = b.mul(index, const(e.lanes))
         distance, mask = b.mul(first, const(ITEM)), e.mask(b.sub(channels, first))
         start = e.load(e.offset(e.pointer(bias), distance), mask) if returning else None
+        # one address for each row of points: as many as there are points would not fit into the registers
+        rows = [e.offset(e.pointer(points), distance, b.mul(step, const(i * n))) for i in range(n)]
+        places = [[e.offset(row, step) for step in steps] for row in rows]
+        pixels = [[e.offset(pixel(i, j), distance) for j in range(side)] for i in range(side)]
         sources, targets = (places, pixels) if returning else (pixels, places)
-        read = [[e.load(e.offset(p, distance), None if returning else mask) for p in row] for row in sources]
+        read = [[e.load(p, None if returning else mask) for p in row] for row in sources]
         half = [_product(e, m, list(column)) for column in zip(*read)]  # M @ X, column by column
         for row, places_of_row in zip(zip(*half), targets):
             for target, value in zip(places_of_row, _product(e, m, list(row))):
                 value = b.fadd(value, start) if returning else value
-                e.store(value, e.offset(target, distance), mask if returning else None)
+                e.store(value, target, mask if returning else None)
 
 
 @intrinsic
@@ -235,6 +247,96 @@ def _prefetch(typingctx: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+# --- the products -----------------------------------------------------------------------------------------------
+
+
+class Cut(NamedTuple):
+    """How the products at each point are cut into blocks of ``rows`` x ``vectors`` registers of sums."""
+
+    rows: int
+    vectors: int
+
+    @property
+    def width(self) -> int:
+        """Lanes of a panel, which is as wide as a block."""
+        return self.vectors * _padded(1)
+
+    def kernels(self, lanes: int) -> tuple[int, int, int]:
+        """Width of a panel; what serves full panels, and what serves the last, narrower one."""
+        rest = lanes // _padded(1) % self.vectors or self.vectors
+        return self.width, products(self.rows, self.vectors), products(self.rows, rest)
+
+
+def _cut(rows: int, lanes: int) -> Cut:
+    """The fastest cut for ``rows`` x ``lanes``, by a count of clock cycles."""
+    total = lanes // _padded(1)
+    best = (float("inf"), Cut(1, 1))
+    for vectors in range(1, min(total, 4) + 1):
+        blocks = -(-rows // _most_rows(vectors, False))
+        height = -(-rows // blocks)
+        panels, rest = divmod(total, vectors)
+        cost = panels * _cycles(height, vectors, False) + (rest > 0) * _cycles(height, rest, False)
+        best = min(best, (blocks * cost, Cut(height, vectors)))
+    return best[1]
+
+
+@functools.cache
+def products(rows: int, vectors: int) -> int:
+    """Address of compiled products at all points: ``C[i, j] (+)= sum over k of A[i, k] * B[k, j]``.
+
+    ``blocks`` times ``rows`` rows i, ``vectors`` vectors of lanes j; all steps are bytes, ``add`` is 0 or 1.
+    """
+
+    def products(a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add):
+        arguments = (a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add)
+        _products(arguments, rows, vectors)
+
+    return leaf(products, f"{rows}x{vectors}", 14)
+
+
+@intrinsic(prefer_literal=True)
+def _products(typingctx: Any, arguments: Any, rows: Any, vectors: Any) -> Any:
+    """The body of products; every argument after the first is a compile-time integer."""
+    shape = [emit.literal(value) for value in (rows, vectors)]
+
+    def codegen(context, builder, signature, values):
+        _emit_products(builder, emit.unpack(builder, values[0]), *shape)
+        return context.get_dummy_value()
+
+    return types.void(arguments, rows, vectors), codegen
+
+
+def _emit_products(builder: ir.IRBuilder, arguments: list[ir.Value], rows: int, vectors: int) -> None:
+    a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add = arguments
+    e = Emitter(builder, ITEM)
+    width = e.lanes * ITEM
+    adds = builder.icmp_signed("!=", add, const(0))
+    sums = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(rows)]
+    with e.loop(points) as point, e.loop(blocks) as block:
+        first = builder.mul(block, const(rows))
+        corner = e.offset(e.pointer(c), builder.mul(point, c_step), builder.mul(first, c_row))
+        target_rows = [e.offset(corner, builder.mul(c_row, const(i))) for i in range(rows)]
+        targets = [[e.offset(row, j * width) for j in range(vectors)] for row in target_rows]
+        for total in itertools.chain(*sums):
+            builder.store(e.zero, total)
+        with builder.if_then(adds):
+            for total, target in zip(itertools.chain(*sums), itertools.chain(*targets)):
+                builder.store(e.load(target), total)
+        left = e.variable(e.offset(e.pointer(a), builder.mul(point, a_step), builder.mul(first, a_row)))
+        right = e.variable(e.offset(e.pointer(b), builder.mul(point, b_step)))
+        with e.loop(depth):
+            here, there = builder.load(left), builder.load(right)
+            lanes = [e.load(e.offset(there, j * width)) for j in range(vectors)]
+            for i, row in enumerate(sums):
+                factor = e.broadcast(e.offset(here, builder.mul(a_row, const(i))))
+                for total, value in zip(row, lanes):
+                    builder.store(e.fma(factor, value, builder.load(total)), total)
+            builder.store(e.offset(here, a_k), left)
+            builder.store(e.offset(there, b_k), right)
+        for total, target in zip(itertools.chain(*sums), itertools.chain(*targets)):
+            e.store(builder.load(total), target)
 
 
 # --- forward ----------------------------------------------------------------------------------------------------
@@ -290,12 +392,12 @@ def _convolve() -> int:
         (
             x, u, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns, top, left,
             tiles_w, per_image, tiles, each, panels_each, parts, depth, lanes, lane_bytes,
-            points, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather,
-            main, tail, tile_rows, panel_width,
+            side, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather,
+            block_rows, panel_width, main, tail,
         ) = emit.parameters(block, 38)  # fmt: skip
+        points = side * side
         part, first = task % parts, task // parts * each
         count = min(each, tiles - first)
-        rows = max(count, tile_rows)
         column = part * panels_each * panel_width * ITEM
         m_used = min(m_row, lane_bytes - column)
         scratch = emit.allocate(points * (v_step + m_step) + 2 * spare_bytes + LINE)
@@ -303,28 +405,24 @@ def _convolve() -> int:
         v = zeros + 2 * spare_bytes
         m = v + points * v_step
         emit.clear(zeros, spare_bytes)
-        to_points(
-            spread, x, x_n, x_h, x_w, top, left, height, width, zeros,
-            v, v_step, v_row, depth, v_row // ITEM, first, count, tiles_w, per_image,
-        )  # fmt: skip
-        for point in range(points):
-            for i in range(point * count // points, (point + 1) * count // points):
-                n, place = (first + i) // per_image, (first + i) % per_image
-                corner = y + n * y_n + place // tiles_w * OUT * y_h + place % tiles_w * OUT * y_w + column
-                for row in range(OUT):
-                    for pixel in range(OUT):
-                        for line in range(0, m_used, LINE):
-                            _prefetch(corner + row * y_h + pixel * y_w + line)
+        for i in range(count):
+            to_points(
+                spread, x, x_n, x_h, x_w, top, left, height, width, zeros,
+                v + i * v_row, v_step, v_row, depth, v_row // ITEM, first + i, 1, tiles_w, per_image,
+            )  # fmt: skip
+            n, place = (first + i) // per_image, (first + i) % per_image
+            corner = y + n * y_n + place // tiles_w * OUT * y_h + place % tiles_w * OUT * y_w + column
+            for row in range(OUT):
+                for pixel in range(OUT):
+                    for line in range(0, m_used, LINE):
+                        _prefetch(corner + row * y_h + pixel * y_w + line)
+        for point in range(0, points, side):  # few enough for their part of V to stay in the cache from panel to panel
             for start in range(0, m_used, panel_width * ITEM):
-                used = min(panel_width, (m_used - start) // ITEM)
-                tile = main if used == panel_width else tail
-                right = u + point * u_step + (column + start) * depth
-                for row in range(0, rows, tile_rows):
-                    top_row = min(row, rows - tile_rows)
-                    emit.call(tile, (
-                        v + point * v_step + top_row * v_row, right, m + point * m_step + top_row * m_row + start, 0,
-                        v_row, m_row, 1, 0, 0, 1, 0, 0, depth, ITEM, panel_width * ITEM, used, 0, 0,
-                    ))  # fmt: skip
+                emit.call(main if start + panel_width * ITEM <= m_used else tail, (
+                    v + point * v_step, v_step, v_row, ITEM,
+                    u + point * u_step + (column + start) * depth, u_step, panel_width * ITEM,
+                    m + point * m_step + start, m_step, m_row, depth, side, -(-count // block_rows), 0,
+                ))  # fmt: skip
         for i in range(count):
             n, place = (first + i) // per_image, (first + i) % per_image
             emit.call(gather, (
@@ -357,28 +455,30 @@ def _correlation_calls(
     points = (OUT + kernel - 1) ** 2
     tiles_h, tiles_w = -(-out_rows // OUT), -(-out_columns // OUT)
     tiles = n * tiles_h * tiles_w
-    each = max(1, min(tiles, SCRATCH // (points * (_padded(depth) + _padded(lanes)) * ITEM)))
-    each = max(each, min(tiles, 28))
-    each = -(-tiles // -(-tiles // each))
-    tiling = choose_tiling(each, _padded(lanes), ITEM)
-    panels = -(-_padded(lanes) // tiling.width)
+    each = min(SCRATCH // (points * (_padded(depth) + _padded(lanes)) * ITEM), -(-tiles // TASKS))
+    cut = _cut(MANY, _padded(lanes))
+    if tiles < cut.rows:
+        cut = _cut(tiles, _padded(lanes))
+    each = max(1, each // cut.rows) * cut.rows
+    panels = -(-_padded(lanes) // cut.width)
     blocks = -(-tiles // each)
     panels_each = max(1, panels // -(-TASKS // blocks))
     parts = -(-panels // panels_each)
     v_row = _padded(depth) * ITEM
-    m_row = min(_padded(lanes), panels_each * tiling.width) * ITEM
-    u_step = _step(panels * depth * tiling.width * ITEM)
+    m_row = min(_padded(lanes), panels_each * cut.width) * ITEM
+    u_step = _step(panels * depth * cut.width * ITEM)
     u = np.empty(points * u_step // ITEM, x.dtype)
     work = 2 * tiles * points * depth * _padded(lanes) / 125
     rows = max(1, min(depth, 16))
     row_blocks = -(-depth // rows)
-    sizes = (*w.strides, kernel, depth, lanes, tiling.width, u_step, rows, row_blocks, transform(KERNEL, kernel))
+    sizes = (*w.strides, kernel, depth, lanes, cut.width, u_step, rows, row_blocks, transform(KERNEL, kernel))
     calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
     sizes = (
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
         tiles_w, tiles_h * tiles_w, tiles, each, panels_each, parts, depth, lanes, _padded(lanes) * ITEM,
-        points, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
-        transform(INPUT, kernel), transform(OUTPUT, kernel), *tiling,
+        OUT + kernel - 1, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
+        transform(INPUT, kernel), transform(OUTPUT, kernel), cut.rows,
+        *cut.kernels(_padded(lanes)),
     )  # fmt: skip
     return [*calls, Call(_convolve(), (x, u, b, y), sizes, blocks * parts, work)]
 
@@ -408,7 +508,7 @@ def _correlate_weights() -> int:
             x, dy, dw, x_n, x_h, x_w, dy_n, dy_h, dy_w, height, width, out_rows, out_columns, top, left,
             tiles_w, per_image, tiles, each, share, split_bytes, channels, channels_each, channel_blocks,
             lanes, lanes_each, lane_blocks, kernel, points, v_step, v_row, d_step, d_row, s_step,
-            spread, spread_dy, gather, main, tail, tile_rows, panel_width,
+            spread, spread_dy, gather, row_blocks, panel_width, main, tail,
         ) = emit.parameters(block, 41)  # fmt: skip
         task, lane = task // lane_blocks, task % lane_blocks * lanes_each
         split, channel = task // channel_blocks, task % channel_blocks * channels_each
@@ -431,18 +531,12 @@ def _correlate_weights() -> int:
                 spread_dy, dy + lane * ITEM, dy_n, dy_h, dy_w, 0, 0, out_rows, out_columns, zeros,
                 d, d_step, d_row, lanes_here, d_row // ITEM, first, count, tiles_w, per_image,
             )  # fmt: skip
-            for point in range(points):
-                for start in range(0, d_row, panel_width * ITEM):
-                    used = min(panel_width, (d_row - start) // ITEM)
-                    tile = main if used == panel_width else tail
-                    for row in range(0, channels_each, tile_rows):
-                        moved = min(row, channels_each - tile_rows)
-                        emit.call(tile, (
-                            v + point * v_step + moved * ITEM, d + point * d_step + start,
-                            sums + point * s_step + moved * d_row + start, 0, ITEM, d_row,
-                            1, 0, 0, 1, 0, 0, count, v_row, d_row, used, row - moved, flags,
-                        ))  # fmt: skip
-            flags = ADD
+            for start in range(0, d_row, panel_width * ITEM):
+                emit.call(main if start + panel_width * ITEM <= d_row else tail, (
+                    v, v_step, ITEM, v_row, d + start, d_step, d_row,
+                    sums + start, s_step, d_row, count, points, row_blocks, flags,
+                ))  # fmt: skip
+            flags = 1
         pixel = channels * lanes * ITEM
         for row in range(channels_here):
             emit.call(gather, (
@@ -466,9 +560,10 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
     lanes_each = _padded(-(-lanes // lane_blocks))
     channel_blocks = -(-channels // max(16, SUMS // (points * lanes_each * ITEM)))
     channels_each = -(-channels // channel_blocks)
-    tiling = choose_tiling(channels_each, lanes_each, ITEM)
+    cut = _cut(channels_each, lanes_each)
+    row_blocks = -(-channels_each // cut.rows)
     v_row, d_row = _padded(channels_each) * ITEM, lanes_each * ITEM
-    each = max(16, min(64, SCRATCH // (points * (v_row + d_row))))
+    each = max(32, min(96, 2 * SCRATCH // (points * (v_row + d_row))))
     splits = max(1, min(TASKS // (lane_blocks * channel_blocks), tiles // each, PARTIALS // dw.nbytes))
     share = -(-tiles // splits)
     each = -(-share // -(-share // each))
@@ -479,8 +574,8 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
         *x.strides[:3], *dy.strides[:3], *x.shape[1:3], out_rows, out_columns, top, left,
         tiles_w, tiles_h * tiles_w, tiles, each, share, dw.nbytes, channels, channels_each, channel_blocks,
         lanes, lanes_each, lane_blocks, kernel, points, _step(each * v_row), v_row, _step(each * d_row), d_row,
-        _step(channels_each * d_row), transform(INPUT, kernel), transform(OUTPUT_GRAD, kernel),
-        transform(KERNEL_GRAD, kernel), *tiling,
+        _step(row_blocks * cut.rows * d_row), transform(INPUT, kernel), transform(OUTPUT_GRAD, kernel),
+        transform(KERNEL_GRAD, kernel), row_blocks, *cut.kernels(lanes_each),
     )  # fmt: skip
     calls = [Call(_correlate_weights(), (x, dy, partial), sizes, splits * channel_blocks * lane_blocks, work)]
     return calls if splits == 1 else [*calls, add_parts(partial, dw)]
