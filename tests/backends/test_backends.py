@@ -434,7 +434,7 @@ TABLE = {
     "random_uniform": Row(sized, philox_uniform),
 }
 EXACT = {"max_pool2d", "max_pool2d_gather", "random_uniform", "max", "min", "argmax", "argmin", "argsort"}
-TESTED_BELOW = {"assign"}
+TESTED_BELOW = {"assign", "check"}
 
 
 def check(name: str, got: Any, expected: Any) -> None:
@@ -453,6 +453,18 @@ def check(name: str, got: Any, expected: Any) -> None:
     eps = np.finfo(got.dtype).eps
     rounded = expected.astype(got.dtype)  # may overflow to infinity
     np.testing.assert_allclose(got, rounded, rtol=16 * eps, atol=16 * eps * min(finite.max(initial=0), 100))
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu"])
+def test_check_lets_a_rule_look_at_the_values(name):
+    def at_most(values, limit):
+        if values.max() > limit:
+            raise ValueError(f"Expected at most {limit}. Received: {values.max()}")
+
+    backend = backends.get(name)
+    assert backend.check(np.arange(4.0), at_most, 3) is None
+    with pytest.raises(ValueError, match="Received: 3"):
+        backend.check(np.arange(4.0), at_most, 2)
 
 
 def test_every_primitive_has_a_row():

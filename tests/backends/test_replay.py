@@ -242,3 +242,16 @@ def test_layers_with_a_seed_draw_from_their_own_stream():
         for mask, received in zip(masks, replay(step, [x]), strict=True):
             np.testing.assert_array_equal(mask, received.numpy())
     assert state(replay) == ["Plan"]
+
+
+def test_checks_are_repeated():
+    w = tc.Tensor(np.arange(6, dtype="float32").reshape(3, 2))
+    layer = tc.layers.Embedding(3, 2)
+    layer(np.zeros((1, 1), "int64"))
+    layer.set_weights([w.numpy()])
+    replay = functools.partial(Replay(), lambda x: [layer(x)])
+    for i in (0, 1, 2, 0):
+        np.testing.assert_array_equal(replay([np.array([[i]])])[0].numpy(), ops.take(w, [[i]], axis=0).numpy())
+    assert state(replay) == ["Plan"]
+    with pytest.raises(ValueError, match=r"expected integers in \[0, 3\)"):
+        replay([np.array([[3]])])

@@ -156,7 +156,7 @@ class CPUBackend(ReferenceBackend):
         if not _hot(x, dy) or 0 in kernel_shape:
             return super().conv2d_weight_grad(x, dy, kernel_shape, window, groups)
         dw = self._empty(kernel_shape, x.dtype)
-        kernels = _convolution(dy.shape, x.shape[3], window, groups, x.dtype)
+        kernels = _convolution(dy.shape, x.shape[3], window, groups, x.dtype, weights=True)
         self._run(kernels.weight_grad(self._packed(x), self._packed(dy), dw, window, groups))
         return dw
 
@@ -232,12 +232,14 @@ class CPUBackend(ReferenceBackend):
         return out
 
 
-def _convolution(shape: Sequence[int], channels: int, window: Window, groups: int, dtype: Any) -> Any:
+def _convolution(
+    shape: Sequence[int], channels: int, window: Window, groups: int, dtype: Any, weights: bool = False
+) -> Any:
     """The module with the kernels for a convolution of ``channels`` to ``shape`` (N, H, W, C)."""
-    n, h, w, lanes = shape
     if convolution_algorithm() == "direct":
         return _kernels.conv
-    chosen = _kernels.winograd.choose(n, (h, w), channels, lanes, window, groups, dtype)
+    n, h, w, lanes = shape
+    chosen = _kernels.winograd.choose(n, (h, w), channels, lanes, window, groups, dtype, weights)
     return _kernels.winograd if chosen == "winograd" else _kernels.conv
 
 

@@ -8,6 +8,8 @@ are masked, so no kernel reads or writes outside its arrays.
 from __future__ import annotations
 
 import functools
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +25,7 @@ POINTER = ir.PointerType()
 FLOATS = {4: ir.FloatType(), 8: ir.DoubleType()}
 NUMBA_FLOATS = {4: types.float32, 8: types.float64}
 # What keeps NaN, infinities and signed results of comparisons intact, and still lets sums be reordered.
+SPINS = 2000  # turns of a waiting loop before the processor is offered to others
 REORDER = frozenset({"reassoc", "contract", "nsz"})
 
 
@@ -268,6 +271,52 @@ def take(typingctx: Any, counter: Any) -> Any:
         return builder.atomic_rmw("add", builder.inttoptr(values[0], POINTER), const(1), "monotonic")
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def finish(typingctx: Any, counter: Any, count: Any) -> Any:
+    """Raise the integer at address ``counter`` by ``count``; all that this thread wrote before is visible with it."""
+
+    def codegen(context, builder, signature, values):
+        builder.atomic_rmw("add", builder.inttoptr(values[0], POINTER), values[1], "release")
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def wait(typingctx: Any, counter: Any, count: Any) -> Any:
+    """Wait until the integer at address ``counter`` has reached ``count``; lets others run when that takes long."""
+
+    def codegen(context, builder, signature, values):
+        place, count = builder.inttoptr(values[0], POINTER), values[1]
+        spins = cgutils.alloca_once_value(builder, const(0))
+        check, again, rest, done = (builder.append_basic_block(name) for name in ("check", "again", "rest", "done"))
+        builder.branch(check)
+        builder.position_at_end(check)
+        reached = builder.load_atomic(place, "acquire", 8, typ=INT)
+        builder.cbranch(builder.icmp_signed(">=", reached, count), done, again)
+        builder.position_at_end(again)
+        turned = builder.add(builder.load(spins), const(1))
+        builder.store(turned, spins)
+        _pause(builder)
+        builder.cbranch(builder.icmp_signed("<", turned, const(SPINS)), check, rest)
+        builder.position_at_end(rest)
+        if sys.platform != "win32":
+            yielding = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, yielding, "sched_yield"), [])
+        builder.branch(check)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+def _pause(builder: ir.IRBuilder) -> None:
+    """Tell the processor that this is a waiting loop, where there is a word for it."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        pause = ir.FunctionType(ir.VoidType(), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
 
 
 @intrinsic

@@ -64,7 +64,7 @@ def _execute(program: np.ndarray, alive: Any) -> None:
     if _pool.usable and program[:, 3].any():
         with _pool.entered():
             workers = numba.get_num_threads()
-            counters = np.zeros((len(program), workers, LINE), np.int64)
+            counters = np.zeros((len(program), workers + 1, LINE), np.int64)  # tasks taken, tasks done
             _parallel()(program, address(counters), workers)
     else:
         _serial()(program)
@@ -110,24 +110,34 @@ def _prefer_openmp() -> None:
 
 @functools.cache
 def _parallel() -> Callable[[np.ndarray, int, int], None]:
+    # One parallel region for a whole program. A row is done when its tasks are done, not when all threads have come: a
+    # thread that the system keeps from running holds nobody up, unless it is in the middle of a task.
     def run_parallel(program, counters, workers):
-        for row in range(program.shape[0]):
-            kernel, block, tasks = program[row, 0], program[row, 1], program[row, 2]
-            if program[row, 3] == 0:
-                for task in range(tasks):
-                    emit.call(kernel, (block, task))
-                continue
-            share = -(-tasks // workers)
-            counter = counters + row * workers * LINE * 8
-            for worker in prange(workers):
-                # First the own share, so that data stay in one core's cache from call to call; then help others.
-                for distance in range(workers):
-                    owner = np.int64((worker + distance) % workers)
-                    end = min(tasks, (owner + 1) * share)
-                    task = owner * share + emit.take(counter + owner * LINE * 8)
-                    while task < end:
-                        emit.call(kernel, (block, task))
+        for worker in prange(workers):
+            for row in range(program.shape[0]):
+                kernel, block, tasks = program[row, 0], program[row, 1], program[row, 2]
+                counter = counters + row * (workers + 1) * LINE * 8
+                ready = counter + workers * LINE * 8
+                finished = np.int64(0)
+                if program[row, 3] == 0:  # too little work for more than one thread
+                    if emit.take(counter) == 0:
+                        for task in range(tasks):
+                            emit.call(kernel, (block, task))
+                        finished = tasks
+                else:
+                    # First the own share, so that data stay in one core's cache from row to row; then help others.
+                    share = -(-tasks // workers)
+                    for distance in range(workers):
+                        owner = np.int64((worker + distance) % workers)
+                        end = min(tasks, (owner + 1) * share)
                         task = owner * share + emit.take(counter + owner * LINE * 8)
+                        while task < end:
+                            emit.call(kernel, (block, task))
+                            finished += 1
+                            task = owner * share + emit.take(counter + owner * LINE * 8)
+                if finished > 0:
+                    emit.finish(ready, finished)
+                emit.wait(ready, tasks)
 
     return function(run_parallel, "void(int64[:, ::1], int64, int64)", parallel=True)
 

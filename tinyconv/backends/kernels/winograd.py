@@ -45,31 +45,41 @@ SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L
 MANY = 1000  # tiles that are cut into blocks as large as the registers allow
 TASKS = 16  # tasks that a call is cut into where its shape allows
 LANES = 64  # output channels of the block of the weight gradient that one task computes
-LARGE = 8 * 1024 * 1024  # bytes of a transformed kernel that come from memory rather than from the caches
+LARGE = 8 * 1024 * 1024  # bytes of a transformed kernel that is too large to be read again for every few tiles
+PART = 10 * 1024 * 1024  # bytes of the part of such a kernel that stays in the last cache while all tiles pass
 SUMS = 320 * 1024  # bytes of the sums at all points of such a block, which decide about its input channels
 
 # --- the choice -------------------------------------------------------------------------------------------------
 
 
 def choose(
-    images: int, output: tuple[int, int], channels: int, lanes: int, window: Window, groups: int, dtype: Any
+    images: int,
+    output: tuple[int, int],
+    channels: int,
+    lanes: int,
+    window: Window,
+    groups: int,
+    dtype: Any,
+    weights: bool = False,
 ) -> str:
-    """Which algorithm a convolution takes: ``"winograd"`` where it pays by a count of nanoseconds, else ``"direct"``.
+    """Which algorithm a convolution takes: ``"winograd"`` where it pays by a count of clock cycles, else ``"direct"``.
 
-    ``channels`` are summed over and ``lanes`` result, at ``output`` (height, width) pixels; the numbers were measured
-    on one core that does 270 multiply-adds a nanosecond.
+    ``channels`` are summed over and ``lanes`` result, at ``output`` (height, width) pixels; ``weights`` tells that the
+    gradient for the weights is wanted, where no kernel has to be transformed first.
     """
     kernel = window.kernel[0]
     fits = window.kernel == (kernel, kernel) and kernel in POINTS and dtype == np.float32
     if not fits or window.strides != (1, 1) or window.dilations != (1, 1) or groups != 1:
         return "direct"
-    points = (OUT + kernel - 1) ** 2
+    lanes = _padded(lanes)
+    cut, points = _cut(MANY, lanes), (OUT + kernel - 1) ** 2
     tiles = images * math.prod(-(-n // OUT) for n in output)
-    direct = images * math.prod(output) * kernel**2 * channels * _padded(lanes) / 120
-    products = tiles * points * channels * _padded(lanes) / 105
-    transforms = tiles * points * (_padded(channels) + _padded(lanes)) * 0.1
-    weights = points * channels * lanes * (0.15 if points * channels * lanes * ITEM < LARGE else 0.6)
-    return "winograd" if products + transforms + weights < 0.9 * direct else "direct"
+    product = channels * cut.cycles(lanes) / cut.rows  # cycles for one pixel and tap, or one tile and point
+    direct = images * math.prod(output) * kernel**2 * product
+    numbers = points * channels * lanes  # of the transformed kernel
+    preparation = 0 if weights else numbers * (0.5 if numbers * ITEM < LARGE else 2.5)
+    transforms = tiles * (points * (_padded(channels) + lanes) * 0.25 + 200)
+    return "winograd" if 1.15 * tiles * points * product + transforms + preparation < 0.9 * direct else "direct"
 
 
 # --- the transforms ---------------------------------------------------------------------------------------------
@@ -263,6 +273,11 @@ class Cut(NamedTuple):
         """Lanes of a panel, which is as wide as a block."""
         return self.vectors * _padded(1)
 
+    def cycles(self, lanes: int) -> float:
+        """Clock cycles of one step of the sums for ``rows`` x ``lanes``."""
+        panels, rest = divmod(lanes // _padded(1), self.vectors)
+        return panels * _cycles(self.rows, self.vectors, False) + (rest > 0) * _cycles(self.rows, rest, False)
+
     def kernels(self, lanes: int) -> tuple[int, int, int]:
         """Width of a panel; what serves full panels, and what serves the last, narrower one."""
         rest = lanes // _padded(1) % self.vectors or self.vectors
@@ -271,15 +286,12 @@ class Cut(NamedTuple):
 
 def _cut(rows: int, lanes: int) -> Cut:
     """The fastest cut for ``rows`` x ``lanes``, by a count of clock cycles."""
-    total = lanes // _padded(1)
-    best = (float("inf"), Cut(1, 1))
-    for vectors in range(1, min(total, 4) + 1):
+    cuts = []
+    for vectors in range(1, min(lanes // _padded(1), 4) + 1):
         blocks = -(-rows // _most_rows(vectors, False))
-        height = -(-rows // blocks)
-        panels, rest = divmod(total, vectors)
-        cost = panels * _cycles(height, vectors, False) + (rest > 0) * _cycles(height, rest, False)
-        best = min(best, (blocks * cost, Cut(height, vectors)))
-    return best[1]
+        cut = Cut(-(-rows // blocks), vectors)
+        cuts.append((blocks * cut.cycles(lanes), cut))
+    return min(cuts)[1]
 
 
 @functools.cache
@@ -391,12 +403,12 @@ def _convolve() -> int:
     def convolve(block, task):
         (
             x, u, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns, top, left,
-            tiles_w, per_image, tiles, each, panels_each, parts, depth, lanes, lane_bytes,
+            tiles_w, per_image, tiles, each, panels_each, blocks, depth, lanes, lane_bytes,
             side, u_step, v_step, v_row, m_step, m_row, spare_bytes, spread, gather,
             block_rows, panel_width, main, tail,
         ) = emit.parameters(block, 38)  # fmt: skip
         points = side * side
-        part, first = task % parts, task // parts * each
+        part, first = task // blocks, task % blocks * each
         count = min(each, tiles - first)
         column = part * panels_each * panel_width * ITEM
         m_used = min(m_row, lane_bytes - column)
@@ -455,14 +467,16 @@ def _correlation_calls(
     points = (OUT + kernel - 1) ** 2
     tiles_h, tiles_w = -(-out_rows // OUT), -(-out_columns // OUT)
     tiles = n * tiles_h * tiles_w
-    each = min(SCRATCH // (points * (_padded(depth) + _padded(lanes)) * ITEM), -(-tiles // TASKS))
     cut = _cut(MANY, _padded(lanes))
     if tiles < cut.rows:
         cut = _cut(tiles, _padded(lanes))
+    each = min(SCRATCH // (points * (_padded(depth) + _padded(lanes)) * ITEM), -(-tiles // TASKS))
+    if points * depth * lanes * ITEM > LARGE:
+        each = min(tiles, 4 * cut.rows)
     each = max(1, each // cut.rows) * cut.rows
     panels = -(-_padded(lanes) // cut.width)
     blocks = -(-tiles // each)
-    panels_each = max(1, panels // -(-TASKS // blocks))
+    panels_each = max(1, min(panels // -(-TASKS // blocks), PART // (points * depth * cut.width * ITEM)))
     parts = -(-panels // panels_each)
     v_row = _padded(depth) * ITEM
     m_row = min(_padded(lanes), panels_each * cut.width) * ITEM
@@ -475,7 +489,7 @@ def _correlation_calls(
     calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
     sizes = (
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
-        tiles_w, tiles_h * tiles_w, tiles, each, panels_each, parts, depth, lanes, _padded(lanes) * ITEM,
+        tiles_w, tiles_h * tiles_w, tiles, each, panels_each, blocks, depth, lanes, _padded(lanes) * ITEM,
         OUT + kernel - 1, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
         transform(INPUT, kernel), transform(OUTPUT, kernel), cut.rows,
         *cut.kernels(_padded(lanes)),
