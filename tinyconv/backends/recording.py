@@ -122,7 +122,7 @@ class Recorder:
     def _note(self, name: str, arguments: Any, options: dict[str, Any], results: Any) -> None:
         encoded = self._encode(arguments)
         made = () if results is None else results if isinstance(results, tuple) else (results,)
-        if name != "assign" and all(id(array) in self._numbers for array in made):
+        if made and all(id(array) in self._numbers for array in made):
             return  # an argument came back as it was
         named = {key: self._encode(value) for key, value in options.items()}
         self._steps.append(Step(name, encoded, named, tuple(self._number(array) for array in made)))
