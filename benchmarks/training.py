@@ -49,8 +49,8 @@ def _losses(
 ) -> Row:
     """Losses from equal weights, without dropout.
 
-    In float64 the mathematics alone is compared, with one of PyTorch's configurations. In float32 the note tells how far
-    PyTorch's configurations are from each other.
+    In float64 the mathematics alone is compared, with one of PyTorch's configurations. In float32 the note tells how
+    far PyTorch's configurations are from each other.
     """
     case = {"network": network, "batch": settings.pick(64, 64, 4), "dropout": False, "dtype": dtype}
     count, losses = settings.pick(LOSS_STEPS, LOSS_STEPS, 2), {}

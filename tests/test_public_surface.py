@@ -53,7 +53,9 @@ FIT = [
 ]  # fmt: skip
 
 SIGNATURES = {  # order and names as in Keras 3
-    "compile": ["self", "optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", "jit_compile"],
+    "compile": [
+        "self", "optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", "jit_compile",
+    ],
     "fit": FIT,
     "evaluate": ["self", "x", "y", "batch_size", "verbose", "sample_weight", "steps", "callbacks", "return_dict"],
     "predict": ["self", "x", "batch_size", "verbose", "steps", "callbacks"],

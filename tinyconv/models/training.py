@@ -192,11 +192,12 @@ class Trainer(Layer):
 
     def _circumstances(self) -> Hashable:
         """What a recording depends on besides its data: the memory of all weights, and which of them are trained."""
-        weights = self.weights
+        layers = list(self._all_layers())  # one walk: this happens in every step
+        weights = [parameter for layer in layers for parameter in layer._parameters]
         slots = self.optimizer.variables if self.optimizer is not None and self.optimizer.built else []
-        modes = tuple(layer.trainable for layer in self._all_layers())
         memory = tuple(id(tensor.data) for tensor in (*weights, *slots))
-        return is_grad_enabled(), modes, memory, tuple(w.requires_grad for w in weights)
+        trained = tuple(weight.requires_grad for weight in weights)
+        return is_grad_enabled(), tuple(layer.trainable for layer in layers), memory, trained
 
     def _ensure_optimizer(self, x: Any) -> None:
         """Make weights and optimizer slots before the first step that needs them."""
