@@ -13,3 +13,5 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tinyconv")
+
+collect_ignore = ["hidden"]  # its sitecustomize hides packages from the process that imports it

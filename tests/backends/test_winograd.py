@@ -111,6 +111,16 @@ def test_more_padding_than_the_kernel_reaches(padding):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernels", [conv, winograd], ids=["direct", "winograd"])
+@pytest.mark.parametrize(("c", "kernel"), [(20, 3), (20, 5), (512, 3)])
+def test_relu_in_the_store(kernels, c, kernel):
+    case = simple(2, 9, c, 33, kernel)
+    plain, clipped = np.empty_like(case.dy), np.empty_like(case.dy)
+    launch.run(kernels.forward(case.x, case.w, case.b, plain, case.window, 1))
+    launch.run(kernels.forward(case.x, case.w, case.b, clipped, case.window, 1, relu=True))
+    np.testing.assert_array_equal(clipped, np.maximum(plain, 0))
+
+
 @pytest.mark.parametrize(("kernel", "typical", "largest", "ratio"), [(3, 2e-6, 2e-5, 6), (5, 5e-6, 7e-5, 15)])
 def test_rounding_errors_are_as_documented(kernel, typical, largest, ratio):
     for case in (simple(8, 16, 64, 64, kernel), simple(16, 14, 20, 50, kernel)):

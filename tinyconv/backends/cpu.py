@@ -23,6 +23,8 @@ class _Kernels:
     """The modules of the kernels room, imported at first use."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         module = importlib.import_module(f"tinyconv.backends.kernels.{name}")
         setattr(self, name, module)
         return module

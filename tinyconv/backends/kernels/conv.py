@@ -20,7 +20,7 @@ from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.gemm import matmul, pack
 from tinyconv.backends.kernels.launch import Call
-from tinyconv.backends.kernels.tile import ADD, choose_tiling
+from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window
 
 SCRATCH = 128 * 1024  # bytes of a padded part of an image: it shares the L2 cache with a panel of weights
@@ -97,8 +97,8 @@ def _correlate(itemsize: int) -> int:
             x, packed, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns,
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
             groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows, runs, run,
-            main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 38)  # fmt: skip
+            relu, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 39)  # fmt: skip
         task, part = task // parts, task % parts
         task, first = task // bands, task % bands * band
         image, group = task // groups, task % groups
@@ -126,6 +126,8 @@ def _correlate(itemsize: int) -> int:
                 right = packed + ((group * panels + panel) * taps_h + i) * taps_w * tap
                 start = bias + column if bias != 0 and i == 0 else 0
                 flags = ADD if i > 0 else 0
+                if relu and i + pass_rows >= taps_h:
+                    flags += RELU
                 levels = (
                     count, dilation_h * line, taps_w * tap, runs, dilation_w * cell, tap,
                     run, itemsize, panel_width * itemsize,
@@ -148,7 +150,13 @@ def _correlate(itemsize: int) -> int:
 
 
 def _correlation_calls(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, groups: int, c: Correlation
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    y: np.ndarray,
+    groups: int,
+    c: Correlation,
+    relu: bool = False,
 ) -> list[Call]:
     """Correlate ``x`` (N, H, W, G*C) with ``w`` (G, KH, KW, C, O) into ``y`` (N, OH, OW, G*O); w, y of any strides."""
     lanewise = w.shape[0] > 1 and w.shape[3:] == (1, 1)
@@ -176,7 +184,7 @@ def _correlation_calls(
     sizes = (
         *x.strides[:3], *y.strides[:3], *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
-        max(1, PANEL // row_bytes), runs, run, *tiling,
+        max(1, PANEL // row_bytes), runs, run, relu, *tiling,
     )  # fmt: skip
     return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
 
@@ -196,14 +204,14 @@ def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> t
 
 
 def forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int, relu: bool = False
 ) -> list[Call]:
-    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``."""
-    if _pointwise(window, groups):
+    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
+    if _pointwise(window, groups) and not relu:
         return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b)
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
-    return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation)
+    return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu)
 
 
 def _pointwise(window: Window, groups: int) -> bool:

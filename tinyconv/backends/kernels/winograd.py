@@ -184,34 +184,35 @@ def _combine(e: Emitter, coefficients: Any, values: Any) -> ir.Value:
 
 
 @functools.cache
-def transform(kind: int, kernel: int) -> int:
+def transform(kind: int, kernel: int, relu: int = 0) -> int:
     """Address of a compiled transform of one square of pixels, all its channels, to the points or back.
 
     Pixels outside of the image (``height``, ``width``) are read as zeros or not written: their place is taken by
-    ``spare``, which is as large as a pixel, and zero where it is read. ``bias`` is added on the way back. Towards the
-    points ``padded`` channels are written, those from ``channels`` on with zeros.
+    ``spare``, which is as large as a pixel, and zero where it is read. On the way back ``bias`` is added, and with
+    ``relu`` numbers below zero become zero. Towards the points ``padded`` channels are written, those from ``channels``
+    on with zeros.
     """
 
     def transform(image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias):
         square = (image, row_step, column_step, top, left, height, width, spare)
-        _transform((*square, points, step, channels, padded, bias), kind, kernel)
+        _transform((*square, points, step, channels, padded, bias), kind, kernel, relu)
 
-    return leaf(transform, f"{kind}_{kernel}", 13)
+    return leaf(transform, f"{kind}_{kernel}" + "_relu" * relu, 13)
 
 
 @intrinsic(prefer_literal=True)
-def _transform(typingctx: Any, arguments: Any, kind: Any, kernel: Any) -> Any:
+def _transform(typingctx: Any, arguments: Any, kind: Any, kernel: Any, relu: Any) -> Any:
     """The body of a transform; every argument after the first is a compile-time integer."""
-    shape = [emit.literal(value) for value in (kind, kernel)]
+    shape = [emit.literal(value) for value in (kind, kernel, relu)]
 
     def codegen(context, builder, signature, values):
         _emit_transform(builder, emit.unpack(builder, values[0]), *shape)
         return context.get_dummy_value()
 
-    return types.void(arguments, kind, kernel), codegen
+    return types.void(arguments, kind, kernel, relu), codegen
 
 
-def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kernel: int) -> None:
+def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kernel: int, relu: int) -> None:
     image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias = arguments
     e = Emitter(b, ITEM)
     m = matrix(kind, kernel)
@@ -250,6 +251,7 @@ def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kerne
         for row, places_of_row in zip(zip(*half), targets):
             for target, value in zip(places_of_row, _product(e, m, list(row))):
                 value = b.fadd(value, start) if returning else value
+                value = e.relu(value) if relu else value
                 e.store(value, target, mask if returning else None)
 
 
@@ -464,7 +466,7 @@ def _padded(channels: int) -> int:
 
 
 def _correlation_calls(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, before: tuple[int, int]
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, before: tuple[int, int], relu: bool = False
 ) -> list[Call]:
     """Correlate ``x`` (N, H, W, C), of which ``before`` rows and columns are padding, with ``w`` (K, K, C, O)."""
     kernel, _, depth, lanes = w.shape
@@ -496,18 +498,18 @@ def _correlation_calls(
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
         tiles_w, tiles_h * tiles_w, tiles, each, panels_each, blocks, depth, lanes, _padded(lanes) * ITEM,
         OUT + kernel - 1, u_step, _step(each * v_row), v_row, _step(each * m_row), m_row, max(v_row, m_row),
-        transform(INPUT, kernel), transform(OUTPUT, kernel), cut.rows,
+        transform(INPUT, kernel), transform(OUTPUT, kernel, int(relu)), cut.rows,
         *cut.kernels(_padded(lanes)),
     )  # fmt: skip
     return [*calls, Call(_convolve(), (x, u, b, y), sizes, blocks * parts, work)]
 
 
 def forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int, relu: bool = False
 ) -> list[Call]:
-    """Convolution of ``x`` with ``w`` (K, K, C, O), plus bias, into ``y``."""
+    """Convolution of ``x`` with ``w`` (K, K, C, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     (top, _), (left, _) = window.padding
-    return _correlation_calls(x, w, b, y, (top, left))
+    return _correlation_calls(x, w, b, y, (top, left), relu)
 
 
 def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int) -> list[Call]:
