@@ -45,11 +45,11 @@ OUT = 4  # rows and columns of an output tile
 ITEM = 4  # bytes of a float32
 LINE = 64  # bytes of a cache line
 SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L2 cache with the transformed kernel
-MANY = 1000  # tiles that are cut into blocks as large as the registers allow
 TASKS = 16  # tasks that a call is cut into where its shape allows
-LANES = 64  # output channels of the block of the weight gradient that one task computes
+MANY = 1000  # tiles that are cut into blocks as large as the registers allow
 LARGE = 8 * 1024 * 1024  # bytes of a transformed kernel that is too large to be read again for every few tiles
 PART = 10 * 1024 * 1024  # bytes of the part of such a kernel that stays in the last cache while all tiles pass
+LANES = 64  # output channels of the block of the weight gradient that one task computes
 SUMS = 320 * 1024  # bytes of the sums at all points of such a block, which decide about its input channels
 
 # --- the choice -------------------------------------------------------------------------------------------------
@@ -291,6 +291,7 @@ class Cut(NamedTuple):
         return self.width, products(self.rows, self.vectors), products(self.rows, rest)
 
 
+@functools.cache
 def _cut(rows: int, lanes: int) -> Cut:
     """The fastest cut for ``rows`` x ``lanes``, by a count of clock cycles."""
     cuts = []
