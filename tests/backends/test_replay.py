@@ -255,3 +255,18 @@ def test_checks_are_repeated():
     assert state(replay) == ["Plan"]
     with pytest.raises(ValueError, match=r"expected integers in \[0, 3\)"):
         replay([np.array([[3]])])
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("channels", "filters"), [(1, 20), (20, 50), (32, 32)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_convolution_and_relu(kernel, channels, filters, bias):
+    rng = np.random.default_rng(5)
+    w = tc.Tensor(rng.standard_normal((kernel, kernel, channels, filters), dtype="float32"), True)
+    b = tc.Tensor(rng.standard_normal(filters, dtype="float32"), True) if bias else None
+
+    def step(x):
+        y = ops.relu(ops.conv2d(x, w, b, padding="same"))
+        return [y, tc.grad((y * y).mean(), w)]
+
+    assert_replays(step, lambda: [rng.standard_normal((4, 14, 14, channels), dtype="float32")])

@@ -138,10 +138,15 @@ class CPUBackend(ReferenceBackend):
     def conv2d(self, x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
         if not _hot(x, w, *([] if b is None else [b])):
             return super().conv2d(x, w, b, window, groups)
+        return self._conv2d(x, w, b, window, groups)
+
+    def _conv2d(
+        self, x: Array, w: Array, b: Array | None, window: Window, groups: int, relu: bool = False
+    ) -> Array:
         y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
         b = None if b is None else self._packed(b)
         kernels = _convolution(y.shape, w.shape[2], window, groups, x.dtype)
-        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups))
+        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups, relu))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:

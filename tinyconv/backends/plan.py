@@ -18,6 +18,7 @@ from tinyconv.backends.fusion import fuse, used_by
 from tinyconv.backends.recording import Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
 from tinyconv.backends.rewrite import rewrite
+from tinyconv.geometry import Window
 from tinyconv.random import Key
 
 _VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
@@ -257,6 +258,10 @@ class _Builder(CPUBackend):
         target = self._copied(x)
         self._parts.append(lambda: np.copyto(target, x))
         return target
+
+    def conv2d_relu(self, x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+        """What ``rewrite`` makes of a convolution and a ReLU."""
+        return self._conv2d(x, w, b, window, groups, relu=True)
 
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
         """Random numbers from a fresh key in every run, or from the same one if it was given by the user."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from tinyconv.backends.fusion import used_by
 from tinyconv.backends.recording import Ref, Step, Trace
 
 Rule = Callable[["_Rewriter", Step], "list[Step] | None"]
@@ -22,6 +25,7 @@ class _Rewriter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.arrays = list(trace.arrays)
+        self.uses = _count_uses(trace)
         self.steps: list[Step] = []
         self.producer: dict[int, Step] = {}
         for step in trace.steps:
@@ -76,4 +80,31 @@ def _mask_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
     ]
 
 
-RULES: tuple[Rule, ...] = (_mask_before_scatter,)
+def _clip_in_store(r: _Rewriter, step: Step) -> list[Step] | None:
+    """``maximum(conv2d(...), 0) = conv2d_relu(...)``, which clips before it stores, if nothing else needs the former.
+
+    1x1 convolutions are left alone: they are products of matrices, by another kernel.
+    """
+    if step.primitive != "maximum" or step.arguments[1] != 0:
+        return None
+    conv = r.made_by(step.arguments[0], "conv2d")
+    if conv is None or r.uses[conv.results[0]] != 1:
+        return None
+    x, w, _, window, _ = conv.arguments
+    kinds = {r.arrays[ref.number].dtype for ref in conv.arguments[:3] if ref is not None}
+    if window.kernel == (1, 1) or len(kinds) != 1 or not kinds <= {np.dtype("f4"), np.dtype("f8")}:
+        return None
+    if not r.arrays[x.number].size or not r.arrays[w.number].size:
+        return None
+    return [conv._replace(primitive="conv2d_relu", results=step.results)]
+
+
+RULES: tuple[Rule, ...] = (_mask_before_scatter, _clip_in_store)
+
+
+def _count_uses(trace: Trace) -> dict[int, int]:
+    """How often each array is used, by steps or as an output."""
+    counts: dict[int, int] = dict.fromkeys(range(len(trace.arrays)), 0)
+    for number in [*trace.outputs, *(n for step in trace.steps for n in used_by(step))]:
+        counts[number] += 1
+    return counts
