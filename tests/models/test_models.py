@@ -267,3 +267,17 @@ def test_summary_of_a_shared_layer_counts_it_once():
 def test_summary_before_the_shapes_are_known(capsys):
     tc.Sequential([L.Dense(3)]).summary()
     assert "?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("jit", ["auto", True])
+def test_a_compute_loss_of_ones_own_is_what_is_reported(jit):
+    class Halved(tc.Sequential):
+        def compute_loss(self, x, y, y_pred, sample_weight=None):
+            return ((y_pred - tc.Tensor(y)) ** 2).mean() / 2
+
+    x, y = np.ones((8, 3), "float32"), np.zeros((8, 1), "float32")
+    model = Halved([tc.layers.Dense(1, kernel_initializer="ones", input_shape=(3,))])
+    model.compile(tc.optimizers.SGD(0.0), loss="mse", jit_compile=jit)
+    history = model.fit(x, y, epochs=4, batch_size=4, verbose=0).history
+    assert history["loss"] == pytest.approx([4.5] * 4)
+    assert model.evaluate(x, y) == pytest.approx(4.5)

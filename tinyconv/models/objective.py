@@ -81,7 +81,7 @@ class Objective:
         """Feed the averages with the latest losses, total first, then those of the outputs that have one."""
         if self.latest:
             means = [output.loss_mean for output in self._outputs or [] if output.loss is not None]
-            for mean, value in zip([self.loss_mean, *means], self.latest, strict=True):
+            for mean, value in zip([self.loss_mean, *means], self.latest, strict=False):  # the total may be alone
                 if mean is not None:
                     mean.update_state(value.item(), sample_weight=self.samples)
             self.latest = []

@@ -75,7 +75,8 @@ class Trainer(Layer):
         jit_compile : bool or "auto"
             Whether training, evaluation and prediction steps are recorded and replayed (see ``models.replay``).
             ``"auto"``: when every part of the model is tinyconv's own. Call ``compile`` again after changing a setting
-            of a layer, so that it is recorded anew; weights and ``trainable`` may change at any time.
+            of a layer or of the optimizer, so that it is recorded anew; weights, ``trainable`` and the learning rate
+            may change at any time.
 
         Examples
         --------
@@ -161,12 +162,12 @@ class Trainer(Layer):
         variables = self.trainable_weights
         gradients = grad(loss, variables, allow_unused=True) if variables else []
         self.optimizer.update_variables(gradients, variables)
-        return self._compiled().latest, y_pred
+        return self._compiled().latest or [loss], y_pred  # a compute_loss of one's own has only its total
 
     def _compare(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any]:
         y_pred = self(x, training=False)
-        self.compute_loss(x, y, y_pred, sample_weight)
-        return self._compiled().latest, y_pred
+        loss = self.compute_loss(x, y, y_pred, sample_weight)
+        return self._compiled().latest or [loss], y_pred
 
     def _infer(self, x: Any) -> tuple[list[Tensor], Any]:
         return [], self(x, training=False)
