@@ -102,7 +102,7 @@ class CPUBackend(ReferenceBackend):
         axes = sorted(normalize_axis(a, x.ndim) for a in given)
         if axes == list(range(x.ndim - 1)) and axes and _hot(x):
             y = self._empty(x.shape[-1:], x.dtype)
-            self._run(_kernels.fused.calls("f|||0", [self._packed(x)], [], [y], x.dtype))
+            self._run(_kernels.fused.calls("f|||0", [self._packed(x)], [], [y], x.dtype, self._empty))
             return y.reshape([1] * len(axes) + [-1]) if keepdims else y
         adjacent = len(axes) > 0 and axes == list(range(axes[0], axes[-1] + 1))
         if not adjacent or not x.flags.c_contiguous or x.size < LARGE or not _hot(x):
@@ -110,7 +110,7 @@ class CPUBackend(ReferenceBackend):
         shape = x.shape
         outer, inner = math.prod(shape[: axes[0]]), math.prod(shape[axes[-1] + 1 :])
         y = self._empty(outer * inner, x.dtype)
-        self._run(_kernels.reduce.total(self._packed(x), y, outer, x.size // y.size, inner))
+        self._run(_kernels.reduce.total(self._packed(x), y, outer, x.size // y.size, inner, self._empty))
         kept = [1 if a in axes else n for a, n in enumerate(shape)]
         return y.reshape(kept if keepdims else [n for a, n in enumerate(shape) if a not in axes])
 
@@ -146,7 +146,7 @@ class CPUBackend(ReferenceBackend):
         y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
         b = None if b is None else self._packed(b)
         kernels = _convolution(y.shape, w.shape[2], window, groups, x.dtype)
-        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups, relu))
+        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups, relu, self._empty))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:
@@ -154,7 +154,7 @@ class CPUBackend(ReferenceBackend):
             return super().conv2d_input_grad(dy, w, input_shape, window, groups)
         dx = self._empty(input_shape, dy.dtype)
         kernels = _convolution(dx.shape, w.shape[3], window, groups, dy.dtype)
-        self._run(kernels.input_grad(self._packed(dy), self._packed(w), dx, window, groups))
+        self._run(kernels.input_grad(self._packed(dy), self._packed(w), dx, window, groups, self._empty))
         return dx
 
     def conv2d_weight_grad(
@@ -164,7 +164,7 @@ class CPUBackend(ReferenceBackend):
             return super().conv2d_weight_grad(x, dy, kernel_shape, window, groups)
         dw = self._empty(kernel_shape, x.dtype)
         kernels = _convolution(dy.shape, x.shape[3], window, groups, x.dtype, weights=True)
-        self._run(kernels.weight_grad(self._packed(x), self._packed(dy), dw, window, groups))
+        self._run(kernels.weight_grad(self._packed(x), self._packed(dy), dw, window, groups, self._empty))
         return dw
 
     # --- pooling -----------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class CPUBackend(ReferenceBackend):
         out = self._empty(shape, dtype)
         if not _hot(out) or out.size < 1024:
             return super().random_uniform(key, shape, dtype)
-        self._run(_kernels.random.uniform(key, out))
+        self._run(_kernels.random.uniform(_kernels.random.halves(key), out))
         return out
 
 

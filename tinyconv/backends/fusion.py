@@ -51,13 +51,17 @@ def overwritten_by(step: Step) -> list[int]:
     return list(references(step.arguments[2])) if step.primitive == "fused" else []
 
 
+def makes_constant(step: Step) -> bool:
+    """Whether a step makes the same array in every run."""
+    return step.primitive in CREATION and not used_by(step)
+
+
 def without_dead_steps(trace: Trace) -> Trace:
-    """The trace less the steps whose results nobody uses, and less those that always make the same array."""
+    """The trace less the steps whose results nobody uses."""
     needed = set(trace.outputs)
     kept = []
     for step in reversed(trace.steps):
-        fixed = step.primitive in CREATION and not used_by(step)
-        if step.primitive == "check" or overwritten_by(step) or (needed.intersection(step.results) and not fixed):
+        if step.primitive == "check" or overwritten_by(step) or needed.intersection(step.results):
             kept.append(step)
             needed.update(used_by(step))
     return trace._replace(steps=kept[::-1])
@@ -110,7 +114,7 @@ class _Group:
 class _Fuser:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.root = list(range(len(trace.arrays)))  # of a view: what it shows
+        self.root = list(range(len(trace.forms)))  # of a view: what it shows
         self.producer: dict[int, Step] = {}
         self.groups: list[_Group] = []
         self.maker: dict[int, _Group] = {}
@@ -160,32 +164,32 @@ class _Fuser:
 
     def _describe(self, step: Step) -> tuple[tuple[int, ...], Any, list[_Operand]] | None:
         """Shape, float type and operands of a step that the kernel can do, else None."""
-        arrays, arguments = self.trace.arrays, list(step.arguments)
+        forms, arguments = self.trace.forms, list(step.arguments)
         if step.primitive == "assign":
             target, value = arguments
-            if not isinstance(value, Ref) or arrays[value.number].shape != arrays[target.number].shape:
+            if not isinstance(value, Ref) or forms[value.number].shape != forms[target.number].shape:
                 return None
-            if not arrays[target.number].flags.c_contiguous:
+            if not forms[target.number].contiguous:
                 return None
-            shape, floats, arguments = arrays[target.number].shape, {arrays[target.number].dtype}, [value]
+            shape, floats, arguments = forms[target.number].shape, {forms[target.number].dtype}, [value]
         elif step.primitive == "sum" and self._is_column_sum(step):
-            shape, floats, arguments = arrays[arguments[0].number].shape, set(), arguments[:1]
+            shape, floats, arguments = forms[arguments[0].number].shape, set(), arguments[:1]
         elif step.primitive in _OPERATIONS:
-            result = arrays[step.results[0]]
-            if not result.flags.c_contiguous:
+            result = forms[step.results[0]]
+            if not result.contiguous:
                 return None
             shape, floats = result.shape, {result.dtype} if result.dtype.kind == "f" else set()
         else:
             return None
         operands = [self._operand(argument, shape) for argument in arguments]
-        floats |= {arrays[n].dtype for n in references(arguments) if arrays[n].dtype.kind == "f"}
+        floats |= {forms[n].dtype for n in references(arguments) if forms[n].dtype.kind == "f"}
         if None in operands or len(floats) != 1 or not floats <= {np.dtype("f4"), np.dtype("f8")} or 0 in shape:
             return None
         return shape, floats.pop(), [operand for operand in operands if operand is not None]
 
     def _is_column_sum(self, step: Step) -> bool:
         """Whether a sum leaves just the last axis, and there is something to add."""
-        x = self.trace.arrays[step.arguments[0].number]
+        x = self.trace.forms[step.arguments[0].number]
         axes = step.arguments[1] if len(step.arguments) > 1 else step.options.get("axis")
         if x.ndim < 2 or not isinstance(axes, tuple) or x.dtype.kind != "f":
             return False
@@ -197,10 +201,10 @@ class _Fuser:
         if not isinstance(argument, Ref):
             return None
         number = self.holds.get(argument.number, argument.number)
-        array, maker = self.trace.arrays[number], self.producer.get(number)
+        array, maker = self.trace.forms[number], self.producer.get(number)
         if maker is not None and maker.primitive == "broadcast_to":
             return self._operand(maker.arguments[0], shape)
-        if array.shape == shape and not array.flags.c_contiguous:
+        if array.shape == shape and not array.contiguous:
             return None
         if array.dtype.kind == "b":
             return _Operand(number, "m") if array.shape == shape else None

@@ -1,21 +1,22 @@
 """Plans: a recorded trace made into one program of kernels over buffers that are laid out once.
 
-Planning walks through the trace once with the example's own data: views become views, kernels become rows of a program
-instead of being called one by one, whatever has no kernel becomes a NumPy call into a fixed buffer, and a buffer is
-used again as soon as nothing needs its contents any more. A replay copies the inputs in and runs the program.
+Planning walks through the trace once with an example of the inputs: views become views, kernels become rows of a
+program instead of being called one by one, whatever has no kernel becomes a NumPy call into a fixed buffer, and a buffer
+is used again as soon as nothing needs its contents any more. A replay copies the inputs in and runs the program.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv.backends.cpu import CPUBackend
-from tinyconv.backends.fusion import fuse, used_by
-from tinyconv.backends.recording import Ref, Step, Trace
+from tinyconv.backends.fusion import fuse, makes_constant, used_by
+from tinyconv.backends.recording import Form, Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
 from tinyconv.backends.rewrite import rewrite
 from tinyconv.geometry import Window
@@ -31,7 +32,9 @@ class Plan:
     Parameters
     ----------
     trace : Trace
-        Recorded on the CPU backend; its example data are used while planning.
+        Recorded on the CPU backend.
+    examples : sequence of arrays
+        Inputs to plan with, of the same shapes and orders of axes in memory as those of the recording.
 
     Notes
     -----
@@ -39,10 +42,12 @@ class Plan:
     valid until the next run.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, examples: Sequence[Array]) -> None:
         self._lock = threading.Lock()
         trace = fuse(rewrite(trace))
-        builder = _Builder(trace)
+        draft = Draft()
+        _Builder(trace, examples, draft)
+        builder = _Builder(trace, examples, Memory(draft))
         self.inputs = [builder.values[n] for n in trace.inputs]
         self._parts = builder.finish()
         self._random = builder.random
@@ -64,53 +69,94 @@ class Plan:
             return [np.array(output) for output in self.outputs]
 
 
-class Memory:
-    """Aligned buffers, used again when they were given back."""
+class _Use(NamedTuple):
+    """Bytes of an array, and the first and the last step that needs them."""
+
+    size: int
+    first: int
+    last: int
+
+
+class Draft:
+    """Notes which arrays are asked for, and when each is needed; what it gives are zeros, which no page is spent on."""
 
     def __init__(self) -> None:
-        self.total = 0
-        self._free: list[np.ndarray] = []
-        self._buffers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.now = 0
+        self._uses: list[_Use] = []
+        self._numbers: dict[int, tuple[int, np.ndarray]] = {}  # id -> number; an array that is alive keeps its id
 
     def take(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        """An array with undefined contents, in the smallest free buffer that serves."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        fits = [i for i, buffer in enumerate(self._free) if size <= buffer.size <= 2 * size + 4096]
-        if fits:
-            buffer = self._free.pop(min(fits, key=lambda i: self._free[i].size))
-        else:
-            raw = np.empty(size + _ALIGNMENT, np.uint8)
-            start = -raw.ctypes.data % _ALIGNMENT
-            buffer = raw[start : start + size]
-            self.total += size
-        array = buffer[:size].view(dtype).reshape(shape)
-        self._buffers[id(array)] = (array, buffer)
+        """An array for a new purpose."""
+        array = np.zeros(shape, dtype)
+        self._numbers[id(array)] = len(self._uses), array
+        self._uses.append(_Use(array.nbytes, self.now, sys.maxsize))
         return array
 
     def give_back(self, array: np.ndarray) -> None:
-        """Let others use the memory of an array that ``take`` gave."""
-        self._free.append(self._buffers.pop(id(array))[1])
+        """The array is not needed after the present step."""
+        number, _ = self._numbers.pop(id(array))
+        self._uses[number] = self._uses[number]._replace(last=self.now)
+
+    def layout(self) -> list[int]:
+        """Where each array begins: large ones first, each at the lowest place that is free while it is needed."""
+        starts = [0] * len(self._uses)
+        placed: list[tuple[int, int, _Use]] = []  # begin, end
+        for number in sorted(range(len(self._uses)), key=lambda i: -self._uses[i].size):
+            use, start = self._uses[number], 0
+            size = -(-use.size // _ALIGNMENT) * _ALIGNMENT
+            for begin, end, other in sorted(placed):
+                if begin < start + size and start < end and use.first <= other.last and other.first <= use.last:
+                    start = end
+            starts[number] = start
+            placed.append((start, start + size, use))
+        return starts
+
+
+class Memory:
+    """One block of memory, in which arrays that are not needed at the same time share a place.
+
+    Parameters
+    ----------
+    draft : Draft
+        Has been asked for the same arrays in the same order.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self.now = 0
+        uses, starts = draft._uses, draft.layout()
+        self.total = max((start + use.size for start, use in zip(starts, uses)), default=0)
+        raw = np.empty(self.total + _ALIGNMENT, np.uint8)
+        self._block = raw[-raw.ctypes.data % _ALIGNMENT :]
+        self._places = iter(zip(starts, uses))
+
+    def take(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
+        """The next array, with undefined contents."""
+        start, use = next(self._places)
+        return self._block[start : start + use.size].view(dtype).reshape(shape)
+
+    def give_back(self, array: np.ndarray) -> None:
+        """The array is not needed after the present step: its place is shared already."""
 
 
 class _Builder(CPUBackend):
     """The CPU backend's table, whose kernels are collected instead of forgotten."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, examples: Sequence[Array], memory: Any) -> None:
         self.trace = trace
-        self.memory = Memory()
+        self.memory = memory
         self.random: list[Callable[[int], None]] = []
         self.keys: list[Key] = []
-        self.values: list[Array] = list(trace.arrays)
+        self.values: list[Any] = [trace.constants.get(n) for n in range(len(trace.forms))]
         self._plain = CPUBackend()
         self._parts: list[Any] = []  # calls of kernels, and functions to call between them
         self._fresh: list[Array] = []  # what the step being planned took from memory
         self._owners: dict[int, Array] = {}  # number of a result -> the array of the pool that holds it
-        last_use = self._last_uses()
-        for n in trace.inputs:
-            self.values[n] = self._copied(trace.arrays[n])
-        for place, step in enumerate(trace.steps):
+        self._last_use = self._last_uses()
+        for n, example in zip(trace.inputs, examples, strict=True):
+            self.values[n] = self._copied(example)
+        for memory.now, step in enumerate(trace.steps, 1):
             self._plan(step)
-            for number in last_use.get(place, ()):
+            for number in self._last_use.get(memory.now, ()):
                 if number in self._owners:
                     self.memory.give_back(self._owners.pop(number))
 
@@ -120,7 +166,7 @@ class _Builder(CPUBackend):
         """For every step the buffers (by number of their first array) that nothing needs after it."""
         root = list(range(len(self.values)))
         last: dict[int, int] = {}
-        for place, step in enumerate(self.trace.steps):
+        for place, step in enumerate(self.trace.steps, 1):
             if step.primitive in _VIEWS:
                 for number in step.results:
                     root[number] = root[step.arguments[0].number]
@@ -136,12 +182,16 @@ class _Builder(CPUBackend):
     def _plan(self, step: Step) -> None:
         arguments, options = self._resolve(step.arguments), self._resolve(step.options)
         self._fresh = []
+        if makes_constant(step):
+            self.values[step.results[0]] = getattr(self._plain, step.primitive)(*arguments, **options)
+            return
         if step.primitive == "assign":
             target, value = arguments
             self._parts.append(lambda: np.copyto(target, value))
             return
         if step.primitive == "check":
-            self._parts.append(lambda: self._plain.check(*arguments))
+            check = self._plain.check  # not self, so that a builder is no part of a cycle
+            self._parts.append(lambda: check(*arguments))
             return
         if step.primitive == "fused":
             self._plan_fused(step)
@@ -161,29 +211,42 @@ class _Builder(CPUBackend):
         from tinyconv.backends.kernels import fused
 
         text, operands, targets = step.arguments
-        dtype = next(
-            a.dtype
-            for n in (*used_by(step), *step.results)
-            if (a := self.trace.arrays[n]).dtype.kind == "f"
-        )
+        forms = [self.trace.forms[n] for n in (*used_by(step), *step.results)]
+        dtype = next(form.dtype for form in forms if form.dtype.kind == "f")
         arrays = [self._packed(self.values[x.number]) if isinstance(x, Ref) else np.array(x, dtype) for x in operands]
         for number in step.results:
-            example = self.trace.arrays[number]
-            self.values[number] = self._empty(example.shape, example.dtype)
-            np.copyto(self.values[number], example)
+            self.values[number] = self._result(step, number)
         made = [self.values[n] for n in step.results]
         count = len(made) - len(fused.Expression.parse(text).sums)
         written = [*made[:count], *(self.values[ref.number] for ref in targets)]
-        # Not run while planning: weights must change only once, and the example's results are known.
-        self._parts.extend(fused.calls(text, arrays, written, made[count:], dtype))
+        # Not run while planning, as weights must not change; what does run only has to come to the right shapes.
+        self._parts.extend(fused.calls(text, arrays, written, made[count:], dtype, self._empty))
         self._claim(step)
 
+    def _result(self, step: Step, number: int) -> Array:
+        """An array for a result of a fused step: in the place of an operand that nothing needs any more, if there is one.
+
+        Memory that was just read need not be fetched to be written.
+        """
+        form = self.trace.forms[number]
+        for operand in self._last_use.get(self.memory.now, ()):
+            array = self._owners.get(operand)
+            if array is not None and Ref(operand) in step.arguments[1] and Form.of(array) == form:
+                self._owners[number] = self._owners.pop(operand)
+                return array
+        array = self._empty(form.shape, form.dtype)
+        if isinstance(self.memory, Memory):
+            array.fill(0)
+        return array
+
     def _claim(self, step: Step) -> None:
-        """Note which buffer holds which result."""
+        """Note which buffer holds which result; what holds none was needed by the step alone."""
         for array in self._fresh:
             owners = [n for n in step.results if np.may_share_memory(self.values[n], array)]  # views of it too
             if owners:
                 self._owners[owners[0]] = array
+            else:
+                self.memory.give_back(array)
 
     def _is_view(self, step: Step, results: Sequence[Array], arguments: Sequence[Any]) -> bool:
         return step.primitive in _VIEWS and (
@@ -249,7 +312,8 @@ class _Builder(CPUBackend):
     def _run(self, calls: Iterable[Any]) -> None:
         calls = list(calls)
         self._parts.extend(calls)
-        super()._run(calls)  # with the example's data, which later steps may look at
+        if isinstance(self.memory, Memory):
+            super()._run(calls)  # later steps may look at what it makes, such as places of maxima
 
     def _packed(self, x: Array) -> Array:
         packed = super()._packed(x)
@@ -265,15 +329,12 @@ class _Builder(CPUBackend):
 
     def random_uniform(self, key: int, shape: Sequence[int], dtype: Any) -> Array:
         """Random numbers from a fresh key in every run, or from the same one if it was given by the user."""
+        from tinyconv.backends.kernels import random
+
         out = self._empty(shape, dtype)
-        current = [key]
-
-        def fill() -> None:
-            np.copyto(out, self._plain.random_uniform(current[0], shape, dtype))
-
-        fill()
-        self._parts.append(fill)
+        halves = random.halves(key)
+        self._run(random.uniform(halves, out))
         if isinstance(key, Key):
             self.keys.append(key)
-            self.random.append(lambda fresh: current.__setitem__(0, fresh))
+            self.random.append(lambda fresh: np.copyto(halves, random.halves(fresh)))
         return out

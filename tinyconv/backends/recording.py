@@ -8,6 +8,8 @@ recordings of different data must be the same (``Trace.same_as``) before a plan 
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,15 +34,48 @@ class Step(NamedTuple):
     results: tuple[int, ...]
 
 
+class Form(NamedTuple):
+    """What is known of an array besides its contents."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: Array) -> Form:
+        """The form of an array."""
+        return cls(array.shape, array.dtype, array.strides)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie one after the other, the last axis first."""
+        step = self.dtype.itemsize
+        for count, stride in zip(self.shape[::-1], self.strides[::-1]):
+            if count > 1 and stride != step:
+                return self.size == 0
+            step *= count
+        return True
+
+
 class Trace(NamedTuple):
     """What was recorded.
 
     Attributes
     ----------
     steps : list of Step
-    arrays : list
-        Every array of the recording by number: inputs, results, and constants, which are all others (weights too: they
-        are changed in place, so their memory is the constant).
+    forms : list of Form
+        Of every array of the recording, by number: inputs, constants and results.
+    constants : dict of arrays
+        By number, all arrays that are neither inputs nor results (weights too: they are changed in place, so their
+        memory is the constant).
     inputs, outputs : list of int
         Numbers of the arrays that change from run to run, and of those that are asked for.
     generator : numpy Generator
@@ -48,20 +83,11 @@ class Trace(NamedTuple):
     """
 
     steps: list[Step]
-    arrays: list[Array]
+    forms: list[Form]
+    constants: dict[int, Array]
     inputs: list[int]
     outputs: list[int]
     generator: np.random.Generator
-
-    def constants(self) -> list[int]:
-        """Numbers of the arrays that are neither inputs nor results."""
-        made = {number for step in self.steps for number in step.results}
-        return [n for n in range(len(self.arrays)) if n not in made and n not in self.inputs]
-
-    def without_data(self) -> Trace:
-        """The trace with its constants alone: enough to compare another one with."""
-        constants = set(self.constants())
-        return self._replace(arrays=[array if n in constants else None for n, array in enumerate(self.arrays)])
 
     def same_as(self, other: Trace) -> bool:
         """Whether both recordings asked for the same primitives with the same settings and constants.
@@ -70,8 +96,8 @@ class Trace(NamedTuple):
         """
         if (self.inputs, self.outputs, len(self.steps)) != (other.inputs, other.outputs, len(other.steps)):
             return False
-        mine, theirs = self.constants(), other.constants()
-        if mine != theirs or not all(_same_array(self.arrays[n], other.arrays[n]) for n in mine):
+        mine, theirs = self.constants, other.constants
+        if list(mine) != list(theirs) or not all(_same_array(mine[n], theirs[n]) for n in mine):
             return False
         return all(map(_same_step, self.steps, other.steps))
 
@@ -90,16 +116,18 @@ class Recorder:
     def __init__(self, table: ReferenceBackend, inputs: Sequence[Array]) -> None:
         self._table = table
         self._steps: list[Step] = []
-        self._arrays: list[Array] = []
-        self._numbers: dict[int, int] = {}  # by id: all arrays are kept, so ids stay unique
+        self._forms: list[Form] = []
+        self._constants: dict[int, Array] = {}
+        self._alive: dict[int, tuple[int, Any]] = {}  # id of an array -> its number and a reference that does not keep it
         self.reads = 0  # values that were fetched to the host, and may have decided something
         self._generator = generator()
-        self._inputs = [self._number(array) for array in inputs]
+        self._inputs = [self._made(array) for array in inputs]
 
     def finish(self, outputs: Sequence[Array]) -> Trace:
         """The trace, when the computation has come to its outputs."""
         numbers = [self._number(array) for array in outputs]
-        return Trace(self._steps, self._arrays, self._inputs, numbers, self._generator)
+        self._alive.clear()
+        return Trace(self._steps, self._forms, self._constants, self._inputs, numbers, self._generator)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Fetch values to the host: what depends on them cannot be replayed."""
@@ -122,10 +150,10 @@ class Recorder:
     def _note(self, name: str, arguments: Any, options: dict[str, Any], results: Any) -> None:
         encoded = self._encode(arguments)
         made = () if results is None else results if isinstance(results, tuple) else (results,)
-        if made and all(id(array) in self._numbers for array in made):
+        if made and all(id(array) in self._alive for array in made):
             return  # an argument came back as it was
         named = {key: self._encode(value) for key, value in options.items()}
-        self._steps.append(Step(name, encoded, named, tuple(self._number(array) for array in made)))
+        self._steps.append(Step(name, encoded, named, tuple(self._made(array) for array in made)))
 
     def _encode(self, value: Any) -> Any:
         """Arguments with arrays replaced by references, inside tuples and lists too."""
@@ -136,9 +164,20 @@ class Recorder:
         return value
 
     def _number(self, array: Array) -> int:
-        number = self._numbers.setdefault(id(array), len(self._arrays))
-        if number == len(self._arrays):
-            self._arrays.append(array)
+        """The number of an array; one that no recorded step made is a constant, and kept."""
+        if id(array) in self._alive:
+            return self._alive[id(array)][0]
+        number = self._made(array)
+        self._constants[number] = array
+        return number
+
+    def _made(self, array: Array) -> int:
+        """A number for a new array, which is forgotten when nobody needs the array: its id may then come back."""
+        if id(array) in self._alive:
+            return self._alive[id(array)][0]
+        number, place = len(self._forms), id(array)
+        self._alive[place] = number, weakref.ref(array, lambda _: self._alive.pop(place, None))
+        self._forms.append(Form.of(array))
         return number
 
 

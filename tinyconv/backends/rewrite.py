@@ -5,13 +5,14 @@ Each rule is an identity that holds for every input to the last bit, stated wher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyconv.backends.fusion import used_by
-from tinyconv.backends.recording import Ref, Step, Trace
+from tinyconv.backends.recording import Form, Ref, Step, Trace
 
 Rule = Callable[["_Rewriter", Step], "list[Step] | None"]
 
@@ -24,7 +25,7 @@ def rewrite(trace: Trace) -> Trace:
 class _Rewriter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.arrays = list(trace.arrays)
+        self.forms = list(trace.forms)
         self.uses = _count_uses(trace)
         self.steps: list[Step] = []
         self.producer: dict[int, Step] = {}
@@ -35,7 +36,7 @@ class _Rewriter:
 
     def result(self) -> Trace:
         """The rewritten trace; what became useless is still in it."""
-        return self.trace._replace(steps=self.steps, arrays=self.arrays)
+        return self.trace._replace(steps=self.steps, forms=self.forms)
 
     def _apply(self, step: Step) -> list[Step]:
         for rule in RULES:
@@ -49,10 +50,12 @@ class _Rewriter:
         step = self.producer.get(value.number) if isinstance(value, Ref) else None
         return step if step is not None and step.primitive == primitive else None
 
-    def new(self, example: Any) -> Ref:
-        """A number for an array that the original trace did not have."""
-        self.arrays.append(example)
-        return Ref(len(self.arrays) - 1)
+    def new(self, shape: tuple[int, ...], dtype: Any) -> Ref:
+        """A number for a contiguous array that the original trace did not have."""
+        dtype = np.dtype(dtype)
+        strides = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        self.forms.append(Form(shape, dtype, tuple(strides)))
+        return Ref(len(self.forms) - 1)
 
 
 def _mask_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
@@ -71,8 +74,8 @@ def _mask_before_scatter(r: _Rewriter, step: Step) -> list[Step] | None:
     pool = r.producer.get(taps.number)
     if pool is None or pool.primitive != "max_pool2d" or pool.arguments[0] != condition.arguments[0]:
         return None
-    values = r.arrays[pool.results[0]]
-    mask, masked = r.new(values > 0), r.new(r.arrays[g.number] * (values > 0))
+    pooled = r.forms[pool.results[0]]
+    mask, masked = r.new(pooled.shape, np.bool_), r.new(pooled.shape, pooled.dtype)
     return [
         Step("greater", (Ref(pool.results[0]), 0), {}, (mask.number,)),
         Step("where", (mask, g, 0.0), {}, (masked.number,)),
@@ -91,10 +94,10 @@ def _clip_in_store(r: _Rewriter, step: Step) -> list[Step] | None:
     if conv is None or r.uses[conv.results[0]] != 1:
         return None
     x, w, _, window, _ = conv.arguments
-    kinds = {r.arrays[ref.number].dtype for ref in conv.arguments[:3] if ref is not None}
+    kinds = {r.forms[ref.number].dtype for ref in conv.arguments[:3] if ref is not None}
     if window.kernel == (1, 1) or len(kinds) != 1 or not kinds <= {np.dtype("f4"), np.dtype("f8")}:
         return None
-    if not r.arrays[x.number].size or not r.arrays[w.number].size:
+    if not r.forms[x.number].size or not r.forms[w.number].size:
         return None
     return [conv._replace(primitive="conv2d_relu", results=step.results)]
 
@@ -104,7 +107,7 @@ RULES: tuple[Rule, ...] = (_mask_before_scatter, _clip_in_store)
 
 def _count_uses(trace: Trace) -> dict[int, int]:
     """How often each array is used, by steps or as an output."""
-    counts: dict[int, int] = dict.fromkeys(range(len(trace.arrays)), 0)
+    counts: dict[int, int] = dict.fromkeys(range(len(trace.forms)), 0)
     for number in [*trace.outputs, *(n for step in trace.steps for n in used_by(step))]:
         counts[number] += 1
     return counts

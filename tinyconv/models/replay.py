@@ -62,10 +62,9 @@ class Replay:
         if (known is None and len(self._known) >= MOST_PLANS) or (known is not None and known.run is None):
             return step(*arguments)
         results, trace = self._record(step, arguments)
-        if known is None:
-            run = None if trace is None else trace.without_data()
-        else:
-            run = Plan(trace) if trace is not None and trace.same_as(known.run) else None
+        run: Any = trace
+        if trace is not None and known is not None:
+            run = Plan(trace, arrays) if trace.same_as(known.run) else None
         self._known[signature] = _Known(run, _structure(results))
         return results
 
@@ -78,6 +77,7 @@ class Replay:
         with backends.recorded_by(recorder):
             results = step(*_fill(_structure(arguments), iter(arrays)))
         outputs = [output.data for output in _leaves(results)]
+        results = _fill(_structure(results), map(Tensor._of, outputs))  # without the graph and all that it keeps
         return results, None if recorder.reads else recorder.finish(outputs)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.gemm import matmul, pack
-from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window
 
@@ -157,6 +157,7 @@ def _correlation_calls(
     groups: int,
     c: Correlation,
     relu: bool = False,
+    empty: Allocate = np.empty,
 ) -> list[Call]:
     """Correlate ``x`` (N, H, W, G*C) with ``w`` (G, KH, KW, C, O) into ``y`` (N, OH, OW, G*O); w, y of any strides."""
     lanewise = w.shape[0] > 1 and w.shape[3:] == (1, 1)
@@ -167,7 +168,7 @@ def _correlation_calls(
     oh, ow = c.output
     tiling = choose_tiling(ow, lanes, itemsize, lanewise)
     panels = -(-lanes // tiling.width)
-    packed = np.empty(groups * panels * math.prod(c.taps) * channels * tiling.width, x.dtype)
+    packed = empty((groups * panels * math.prod(c.taps) * channels * tiling.width,), x.dtype)
     work = 2 * n * oh * ow * groups * lanes * channels * math.prod(c.taps) / (500 / itemsize)
     w_g, w_h, w_w, w_c, w_o = w.strides
     sizes = (w_h, w_w, w_c, w_o, w_g, *c.taps, channels, lanes, tiling.width)
@@ -204,14 +205,21 @@ def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> t
 
 
 def forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int, relu: bool = False
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    y: np.ndarray,
+    window: Window,
+    groups: int,
+    relu: bool = False,
+    empty: Allocate = np.empty,
 ) -> list[Call]:
     """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     if _pointwise(window, groups) and not relu:
         return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b)
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
-    return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu)
+    return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu, empty)
 
 
 def _pointwise(window: Window, groups: int) -> bool:
@@ -253,7 +261,9 @@ def _phases(size: int, kernel: int, stride: int, dilation: int, before: int) -> 
         yield Phase(start, len(range(start, size, stride)), first, step, taps, dilation // common, reach - origin)
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int) -> list[Call]:
+def input_grad(
+    dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
+) -> list[Call]:
     """Gradient of ``forward`` for its input, into ``dx``."""
     if _pointwise(window, groups):
         return matmul(dy.reshape(-1, dy.shape[3]), w[0, 0].T, dx.reshape(-1, dx.shape[3]))
@@ -270,7 +280,7 @@ def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, gr
                 (v.size, h.size),
             )  # fmt: skip
             target = dx[:, v.start :: sh, h.start :: sw]
-            calls += _correlation_calls(dy, taps, None, target, groups, correlation)
+            calls += _correlation_calls(dy, taps, None, target, groups, correlation, empty=empty)
     return calls
 
 
@@ -355,7 +365,9 @@ def add_parts(parts: np.ndarray, total: np.ndarray) -> Call:
     return Call(_add_parts(total.itemsize), (parts, total), sizes, -(-size // chunk), count * size / 4)
 
 
-def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int) -> list[Call]:
+def weight_grad(
+    x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
+) -> list[Call]:
     """Gradient of ``forward`` for its kernel, into ``dw`` (KH, KW, C/G, O)."""
     kh, kw, channels, o = dw.shape
     lanewise = groups > 1 and (channels, o) == (1, groups)
@@ -388,7 +400,7 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
     blocks = -(-blocks // -(-panels // panels_each))
     taps_each = max(1, kh // blocks)
     tap_blocks, parts = -(-kh // taps_each), -(-panels // panels_each)
-    partial = dw if splits == 1 else np.empty((splits, *dw.shape), dw.dtype)
+    partial = dw if splits == 1 else empty((splits, *dw.shape), dw.dtype)
     work = 2 * n * oh * ow * dw.size / (500 / itemsize)
     sizes = (
         *x.strides[:3], *dy.strides[:3], n, *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,

@@ -24,7 +24,7 @@ from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.elementwise import FUNCTIONS
 from tinyconv.backends.kernels.emit import Emitter, const
-from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.reduce import add_in_order
 from tinyconv.backends.kernels.vector import Vector
 
@@ -179,7 +179,12 @@ def _kernel(text: str, itemsize: int) -> int:
 
 
 def calls(
-    text: str, operands: Sequence[np.ndarray], results: Sequence[np.ndarray], sums: Sequence[np.ndarray], dtype: Any
+    text: str,
+    operands: Sequence[np.ndarray],
+    results: Sequence[np.ndarray],
+    sums: Sequence[np.ndarray],
+    dtype: Any,
+    empty: Allocate = np.empty,
 ) -> list[Call]:
     """``results = expression(*operands)`` and column sums, as calls of kernels.
 
@@ -201,7 +206,7 @@ def calls(
     if sums:
         rows_each = max(rows_each, -(-rows // PARTS))
     parts, column_parts = -(-rows // rows_each), -(-columns // columns_each)
-    partial = [np.empty((parts, columns)) for _ in sums]
+    partial = [empty((parts, columns), np.float64) for _ in sums]
     steps = [0 if kind in "rs" else a.itemsize * columns for a, kind in zip(operands, x.kinds)]
     steps += [a.itemsize * columns for a in results]
     steps += [8 * columns for _ in sums]

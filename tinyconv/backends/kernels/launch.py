@@ -39,6 +39,10 @@ class Call(NamedTuple):
     work: float
 
 
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]
+"""How a kernel gets memory for itself: ``np.empty``, or that of a plan."""
+
+
 def address(array: np.ndarray | None) -> int:
     """Where the first element of ``array`` lies; 0 for None."""
     return 0 if array is None else array.__array_interface__["data"][0]

@@ -105,7 +105,8 @@ def _uniform32() -> int:
     lanes = emit.vector_bytes() // 4
 
     def uniform32(block, task):
-        out, low, high, size = emit.parameters(block, 4)
+        out, key, size = emit.parameters(block, 3)
+        low, high = emit.parameters(key, 2)
         first, last = task * EACH, min((size + 3) // 4, (task + 1) * EACH)
         vectors = (min(last, size // 4) - first) // lanes
         _singles((out + 16 * first, first, vectors, low, high))
@@ -121,7 +122,8 @@ def _uniform32() -> int:
 @functools.cache
 def _uniform64() -> int:
     def uniform64(block, task):
-        out, low, high, size = emit.parameters(block, 4)
+        out, key, size = emit.parameters(block, 3)
+        low, high = emit.parameters(key, 2)
         numbers = numba.carray(emit.pointer(out, 8), size)
         k0, k1 = np.uint64(low), np.uint64(high)
         for i in range(task * EACH, min((size + 1) // 2, (task + 1) * EACH)):
@@ -133,9 +135,13 @@ def _uniform64() -> int:
     return leaf(uniform64)
 
 
-def uniform(key: int, out: np.ndarray) -> list[Call]:
-    """Fill ``out`` with uniform numbers in [0, 1)."""
+def halves(key: int) -> np.ndarray:
+    """The low and the high 32 bits of a key, as ``uniform`` takes them."""
+    return np.array([key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF], np.int64)
+
+
+def uniform(key: np.ndarray, out: np.ndarray) -> list[Call]:
+    """Fill ``out`` with uniform numbers in [0, 1), from the ``halves`` of a key, which are looked at in every run."""
     kernel = _uniform32() if out.itemsize == 4 else _uniform64()
     blocks = -(-out.nbytes // 16)
-    sizes = (key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF, out.size)
-    return [Call(kernel, (out,), sizes, -(-blocks // EACH), 10 * blocks)]
+    return [Call(kernel, (out, key), (out.size,), -(-blocks // EACH), 10 * blocks)]

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.emit import FLOATS, REORDER, Emitter, const
-from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.launch import Allocate, Call
 
 PART = 16 * 1024  # bytes that stay in the L1 cache while their lanes are walked one vector after the other
 RUN = 64 * 1024  # bytes of a part that is one run
@@ -108,13 +108,15 @@ def _round_parts(itemsize: int) -> int:
     return leaf(round_parts, f"f{8 * itemsize}")
 
 
-def total(x: np.ndarray, y: np.ndarray, outer: int, length: int, inner: int) -> list[Call]:
+def total(
+    x: np.ndarray, y: np.ndarray, outer: int, length: int, inner: int, empty: Allocate = np.empty
+) -> list[Call]:
     """``y[o, i]`` = sum of ``x[o, :, i]``."""
     rows = RUN // x.itemsize if inner == 1 else max(64, PART // (inner * x.itemsize))
     each, width = min(length, rows), min(inner, WIDTH)
     parts, blocks = -(-length // each), -(-inner // width)
     outer_each = max(1, PART // (each * inner * x.itemsize))
-    sums = np.empty(outer * parts * inner)
+    sums = empty((outer * parts * inner,), np.float64)
     sizes = (outer, length, inner, each, parts, outer_each, width, blocks)
     tasks = -(-outer // outer_each) * parts * blocks
     first = Call(_add_parts(x.itemsize, int(inner > 1)), (x, sums), sizes, tasks, x.nbytes / 30)

@@ -37,7 +37,7 @@ from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.conv import PARTIALS, add_parts
 from tinyconv.backends.kernels.emit import Emitter, const
 from tinyconv.backends.kernels.gemm import pack
-from tinyconv.backends.kernels.launch import Call
+from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import _cycles, _most_rows
 from tinyconv.geometry import Window
 
@@ -467,7 +467,13 @@ def _padded(channels: int) -> int:
 
 
 def _correlation_calls(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, before: tuple[int, int], relu: bool = False
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    y: np.ndarray,
+    before: tuple[int, int],
+    relu: bool,
+    empty: Allocate,
 ) -> list[Call]:
     """Correlate ``x`` (N, H, W, C), of which ``before`` rows and columns are padding, with ``w`` (K, K, C, O)."""
     kernel, _, depth, lanes = w.shape
@@ -489,7 +495,7 @@ def _correlation_calls(
     v_row = _padded(depth) * ITEM
     m_row = min(_padded(lanes), panels_each * cut.width) * ITEM
     u_step = _step(panels * depth * cut.width * ITEM)
-    u = np.empty(points * u_step // ITEM, x.dtype)
+    u = empty((points * u_step // ITEM,), x.dtype)
     work = 2 * tiles * points * depth * _padded(lanes) / 125
     rows = max(1, min(depth, 16))
     row_blocks = -(-depth // rows)
@@ -506,18 +512,28 @@ def _correlation_calls(
 
 
 def forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, window: Window, groups: int, relu: bool = False
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    y: np.ndarray,
+    window: Window,
+    groups: int,
+    relu: bool = False,
+    empty: Allocate = np.empty,
 ) -> list[Call]:
     """Convolution of ``x`` with ``w`` (K, K, C, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     (top, _), (left, _) = window.padding
-    return _correlation_calls(x, w, b, y, (top, left), relu)
+    return _correlation_calls(x, w, b, y, (top, left), relu, empty)
 
 
-def input_grad(dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int) -> list[Call]:
+def input_grad(
+    dy: np.ndarray, w: np.ndarray, dx: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
+) -> list[Call]:
     """Gradient of ``forward`` for its input, into ``dx``."""
     (top, _), (left, _) = window.padding
     reach = w.shape[0] - 1
-    return _correlation_calls(dy, w[::-1, ::-1].transpose(0, 1, 3, 2), None, dx, (reach - top, reach - left))
+    flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)
+    return _correlation_calls(dy, flipped, None, dx, (reach - top, reach - left), False, empty)
 
 
 # --- weight gradient --------------------------------------------------------------------------------------------
@@ -570,7 +586,9 @@ def _correlate_weights() -> int:
     return leaf(correlate_weights)
 
 
-def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int) -> list[Call]:
+def weight_grad(
+    x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
+) -> list[Call]:
     """Gradient of ``forward`` for its kernel, into ``dw`` (K, K, C, O)."""
     (top, _), (left, _) = window.padding
     kernel, _, channels, lanes = dw.shape
@@ -590,7 +608,7 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, g
     share = -(-tiles // splits)
     each = -(-share // -(-share // each))
     splits = -(-tiles // share)
-    partial = dw if splits == 1 else np.empty((splits, *dw.shape), dw.dtype)
+    partial = dw if splits == 1 else empty((splits, *dw.shape), dw.dtype)
     work = 2 * tiles * points * channels * lanes / 125
     sizes = (
         *x.strides[:3], *dy.strides[:3], *x.shape[1:3], out_rows, out_columns, top, left,
