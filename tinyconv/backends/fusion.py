@@ -26,6 +26,7 @@ _OPERATIONS = {
 
 
 _CHEAP = {"add", "subtract", "multiply"}
+MOST_AGAIN = 4  # cheap operations that are done again, so as not to keep what they make
 
 
 def references(value: Any) -> Iterable[int]:
@@ -74,7 +75,45 @@ def fuse(trace: Trace) -> Trace:
     with the last results; their results are the values that are written, then the sums.
     """
     trace = without_dead_steps(trace)
-    return without_dead_steps(_Fuser(trace).result())
+    return with_early_updates(without_dead_steps(_Fuser(trace).result()))
+
+
+def with_early_updates(trace: Trace) -> Trace:
+    """The trace with every update of weights as early as it can be: its gradient is then still in the cache.
+
+    An update can move before all steps that neither make what it reads, nor touch what it overwrites, nor overwrite
+    what it reads.
+    """
+    root = roots(trace)
+    steps: list[Step] = []
+    for step in trace.steps:
+        place = len(steps)
+        if overwritten_by(step) and not step.results:
+            touched, changed = _memory(step, root)
+            while place:
+                before = steps[place - 1]
+                their_touched, their_changed = _memory(before, root)
+                if changed & their_touched or their_changed & touched:
+                    break
+                place -= 1
+        steps.insert(place, step)
+    return trace._replace(steps=steps)
+
+
+def _memory(step: Step, root: list[int]) -> tuple[set[int], set[int]]:
+    """Which memory a step reads or writes, and which it writes."""
+    changed = {root[n] for n in (*overwritten_by(step), *step.results)}
+    return changed | {root[n] for n in used_by(step)}, changed
+
+
+def roots(trace: Trace) -> list[int]:
+    """For every array the one whose memory it shows: itself, unless it is a view."""
+    root = list(range(len(trace.forms)))
+    for step in trace.steps:
+        if step.primitive in VIEWS:
+            for number in step.results:
+                root[number] = root[step.arguments[0].number]
+    return root
 
 
 class _Operand(NamedTuple):
@@ -102,28 +141,27 @@ class _Group:
         if operand.key not in self.made:
             self.operands[operand.key] = operand.kind
 
-    def compute_again(self, number: int, name: str, operands: list[_Operand]) -> Any:
-        """Add an operation that another group did already; returns the key of its result here."""
-        key = ("again", number)
-        if key not in self.made:
-            self.operations.append((name, [operand.key for operand in operands], key))
-            self.made.add(key)
-        return key
+    def compute_again(self, operations: list[tuple[str, list[Any], Any]]) -> Any:
+        """Add operations that another group did already; returns the key of the last one's result here."""
+        mine = {key: key if type(key) is tuple else ("again", key) for _, _, key in operations}
+        for name, arguments, key in operations:
+            if mine[key] not in self.made:
+                self.operations.append((name, [mine.get(argument, argument) for argument in arguments], mine[key]))
+                self.made.add(mine[key])
+        return mine[operations[-1][2]]
 
 
 class _Fuser:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.root = list(range(len(trace.forms)))  # of a view: what it shows
+        self.root = roots(trace)
+        self.changing = {self.root[n] for step in trace.steps for n in overwritten_by(step)}
         self.producer: dict[int, Step] = {}
         self.groups: list[_Group] = []
         self.maker: dict[int, _Group] = {}
         self.summed: dict[int, _Group] = {}  # array -> group that does nothing yet but add it up
         self.holds: dict[int, int] = {}  # overwritten array -> array with the same values
         for place, step in enumerate(trace.steps):
-            if step.primitive in VIEWS:
-                for number in step.results:
-                    self.root[number] = self.root[step.arguments[0].number]
             group = self._visit(place, step)
             self._close_others(step, group)
             for number in step.results:
@@ -134,7 +172,7 @@ class _Fuser:
         if described is None:
             return None
         shape, dtype, operands = described
-        again = [self._cheap(operand, shape) for operand in operands]
+        again = [self._cheap(operand) for operand in operands]
         read = [o for operand, cheap in zip(operands, again) for o in (cheap[1] if cheap else [operand])]
         group = self._join(shape, dtype, read)
         group.members.append(place)
@@ -143,7 +181,7 @@ class _Fuser:
         keys = [operand.key for operand in operands]
         for i, cheap in enumerate(again):
             if cheap:
-                keys[i] = group.compute_again(keys[i], *cheap)
+                keys[i] = group.compute_again(cheap[0])
         if step.primitive == "assign":
             target = step.arguments[0].number
             group.targets[target] = keys[0]
@@ -219,20 +257,37 @@ class _Fuser:
 
     # --- joining and closing -----------------------------------------------------------------------------------
 
-    def _cheap(self, operand: _Operand, shape: tuple[int, ...]) -> tuple[str, list[_Operand]] | None:
-        """The operation that made an operand, when doing it again costs no more memory traffic than reading it.
+    def _cheap(self, operand: _Operand) -> tuple[list[tuple[str, list[Any], Any]], list[_Operand]] | None:
+        """The operations that made an operand and what they read, when doing them again costs no more than reading it.
 
-        That is one operation on one array and rows or numbers, in a group that is closed, so that the operand would
+        That is a few operations on one array and rows or numbers, in a group that is closed, so that the operand would
         have to be written there and read here.
         """
         group = self.maker.get(operand.key) if operand.kind == "f" else None
         if group is None or not group.closed:
             return None
-        name, keys, _ = next(o for o in group.operations if o[2] == operand.key)
-        found = [_Operand(key, group.operands.get(key, "")) for key in keys]
-        if name not in _CHEAP or sorted(o.kind for o in found) not in (["f", "r"], ["f", "s"]):
+        by_key = {operation[2]: operation for operation in group.operations}
+        found: dict[Any, tuple[str, list[Any], Any]] = {}
+        leaves: dict[Any, _Operand] = {}
+        wanted = [operand.key]
+        while wanted:
+            key = wanted.pop()
+            if key not in by_key:
+                leaves[key] = _Operand(key, group.operands[key])
+                continue
+            found.pop(key, None)  # what several operations read comes before all of them
+            found[key] = by_key[key]
+            if by_key[key][0] not in _CHEAP or len(found) > MOST_AGAIN:
+                return None
+            wanted.extend(by_key[key][1])
+        kinds = [leaf.kind for leaf in leaves.values()]
+        if kinds.count("f") != 1 or "m" in kinds or any(self._changes(key) for key in leaves):
             return None
-        return name, found
+        return list(found.values())[::-1], list(leaves.values())
+
+    def _changes(self, key: Any) -> bool:
+        """Whether an operand is memory that some step overwrites, so that it may mean something else later on."""
+        return isinstance(key, int) and self.root[key] in self.changing
 
     def _join(self, shape: tuple[int, ...], dtype: Any, operands: list[_Operand]) -> _Group:
         """The open group that makes an operand (several become one) or adds one up; else a new group."""
