@@ -122,7 +122,7 @@ class CPUBackend(ReferenceBackend):
         if y.ndim == 2:  # all leading axes of x are rows of one matrix
             rows = self._matrix(x.reshape(-1, x.shape[-1]))
             z = self._empty((len(rows), y.shape[1]), x.dtype)
-            self._run(_kernels.gemm.matmul(rows, self._matrix(y), z))
+            self._run(_kernels.gemm.matmul(rows, self._matrix(y), z, empty=self._empty))
             return z.reshape(*x.shape[:-1], y.shape[1])
         if x.shape[-2] * x.shape[-1] * y.shape[-1] < 1_000_000:  # NumPy is quick with many small matrices
             return super().matmul(x, y)
@@ -130,7 +130,7 @@ class CPUBackend(ReferenceBackend):
         z = self._empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
         x, y = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
         for i in np.ndindex(batch):
-            self._run(_kernels.gemm.matmul(self._matrix(x[i]), self._matrix(y[i]), z[i]))
+            self._run(_kernels.gemm.matmul(self._matrix(x[i]), self._matrix(y[i]), z[i], empty=self._empty))
         return z
 
     # --- convolution -------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Plans: a recorded trace made into one program of kernels over buffers that are laid out once.
 
-Planning walks through the trace once with an example of the inputs: views become views, kernels become rows of a
-program instead of being called one by one, whatever has no kernel becomes a NumPy call into a fixed buffer, and a buffer
-is used again as soon as nothing needs its contents any more. A replay copies the inputs in and runs the program.
+Planning walks through the trace with an example of the inputs: views become views, kernels become rows of a program
+instead of being called one by one, and whatever has no kernel becomes a NumPy call into a fixed place. It does so
+twice: a first walk learns how long every array is needed, so that in the second one they share one block of memory. A
+replay copies the inputs in and runs the program.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ class _Builder(CPUBackend):
         self._claim(step)
 
     def _result(self, step: Step, number: int) -> Array:
-        """An array for a result of a fused step: in the place of an operand that nothing needs any more, if there is one.
+        """An array for a result of a fused step, in the place of an operand that nothing needs any more if it can be.
 
         Memory that was just read need not be fetched to be written.
         """

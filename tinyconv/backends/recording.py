@@ -118,7 +118,7 @@ class Recorder:
         self._steps: list[Step] = []
         self._forms: list[Form] = []
         self._constants: dict[int, Array] = {}
-        self._alive: dict[int, tuple[int, Any]] = {}  # id of an array -> its number and a reference that does not keep it
+        self._alive: dict[int, tuple[int, Any]] = {}  # by id: number, and a weak reference
         self.reads = 0  # values that were fetched to the host, and may have decided something
         self._generator = generator()
         self._inputs = [self._made(array) for array in inputs]

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from tinyconv.backends.kernels import emit
+from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
-from tinyconv.backends.kernels.gemm import matmul, pack
+from tinyconv.backends.kernels.gemm import matmul
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window
@@ -69,25 +69,6 @@ def copy_part(target, source, height, width, row_step, cell_step, top, left, row
         else:
             for column in range(last - first):
                 emit.copy(line + (first + column) * cell, start + column * cell_step, cell)
-
-
-@functools.cache
-def _pack(itemsize: int) -> int:
-    def pack_weights(block, task):
-        (
-            w, packed, w_h, w_w, w_c, w_o, w_g, taps_h, taps_w, channels, lanes, width,
-        ) = emit.parameters(block, 12)  # fmt: skip
-        panels = -(-lanes // width)
-        group, panel = task // panels, task % panels
-        used = min(width, lanes - panel * width)
-        target = packed + task * taps_h * taps_w * channels * width * itemsize
-        start = w + group * w_g + panel * width * w_o
-        for i in range(taps_h):
-            for j in range(taps_w):
-                pack(target, start + i * w_h + j * w_w, channels, used, width, w_c, w_o, itemsize)
-                target += channels * width * itemsize
-
-    return leaf(pack_weights, f"f{8 * itemsize}")
 
 
 @functools.cache
@@ -168,11 +149,8 @@ def _correlation_calls(
     oh, ow = c.output
     tiling = choose_tiling(ow, lanes, itemsize, lanewise)
     panels = -(-lanes // tiling.width)
-    packed = empty((groups * panels * math.prod(c.taps) * channels * tiling.width,), x.dtype)
+    packed, first = pack.panels(w, tiling.width, empty)
     work = 2 * n * oh * ow * groups * lanes * channels * math.prod(c.taps) / (500 / itemsize)
-    w_g, w_h, w_w, w_c, w_o = w.strides
-    sizes = (w_h, w_w, w_c, w_o, w_g, *c.taps, channels, lanes, tiling.width)
-    calls = [Call(_pack(itemsize), (w, packed), sizes, groups * panels, w.size)]
 
     direct = (c.inside() and groups == 1) or math.prod(c.taps) == 0
     cell = itemsize * (lanes if lanewise else channels)
@@ -187,7 +165,7 @@ def _correlation_calls(
         groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
         max(1, PANEL // row_bytes), runs, run, relu, *tiling,
     )  # fmt: skip
-    return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
+    return [first, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
 
 
 def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> tuple[int, int]:
@@ -216,7 +194,7 @@ def forward(
 ) -> list[Call]:
     """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     if _pointwise(window, groups) and not relu:
-        return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b)
+        return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty)
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
     return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu, empty)
@@ -266,7 +244,7 @@ def input_grad(
 ) -> list[Call]:
     """Gradient of ``forward`` for its input, into ``dx``."""
     if _pointwise(window, groups):
-        return matmul(dy.reshape(-1, dy.shape[3]), w[0, 0].T, dx.reshape(-1, dx.shape[3]))
+        return matmul(dy.reshape(-1, dy.shape[3]), w[0, 0].T, dx.reshape(-1, dx.shape[3]), empty=empty)
     (top, _), (left, _) = window.padding
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
     # (G, KH, KW, C/G, O/G) -> (G, KH, KW, O/G, C/G): the roles of the channels are exchanged

@@ -24,6 +24,8 @@ from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.emit import Emitter, const
 
+MANY = 32  # tasks that share out evenly whatever the number of threads
+EVEN = 8  # fewer of them should be a multiple of this
 ADD, RELU = 1, 2  # flags: add to what C holds; clip at zero
 
 
@@ -41,8 +43,11 @@ class Tiling(NamedTuple):
 
 
 @functools.cache
-def choose_tiling(rows: int, lanes: int, itemsize: int, lanewise: bool = False) -> Tiling:
-    """The fastest tiling for ``rows`` x ``lanes``, by a count of clock cycles."""
+def choose_tiling(rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY) -> Tiling:
+    """The fastest tiling for ``rows`` x ``lanes``, by a count of clock cycles.
+
+    ``blocks`` tells into how many tasks a panel can be cut: where panels are few, they should share out evenly.
+    """
     per_vector = emit.vector_bytes() // itemsize
     total = -(-lanes // per_vector)  # vectors
     best = (float("inf"), 1, 1)
@@ -50,11 +55,13 @@ def choose_tiling(rows: int, lanes: int, itemsize: int, lanewise: bool = False) 
         most = _most_rows(vectors, lanewise)
         if most == 0:
             continue
-        blocks = -(-rows // most)
-        height = -(-rows // blocks)
+        count = -(-rows // most)
+        height = -(-rows // count)
         panels, rest = divmod(total, vectors)
         cycles = panels * _cycles(height, vectors, lanewise) + (rest > 0) * _cycles(height, rest, lanewise)
-        best = min(best, (blocks * cycles, height, vectors))
+        tasks = blocks * (panels + (rest > 0))
+        uneven = 1 if tasks >= MANY else -(-tasks // EVEN) * EVEN / tasks
+        best = min(best, (uneven * count * cycles, height, vectors))
     _, height, vectors = best
     rest = total % vectors or vectors
     return Tiling(

@@ -36,8 +36,8 @@ from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.conv import PARTIALS, add_parts
 from tinyconv.backends.kernels.emit import Emitter, const
-from tinyconv.backends.kernels.gemm import pack
 from tinyconv.backends.kernels.launch import Allocate, Call
+from tinyconv.backends.kernels.pack import packer
 from tinyconv.backends.kernels.tile import _cycles, _most_rows
 from tinyconv.geometry import Window
 
@@ -382,8 +382,8 @@ def to_points(
 def _transform_kernel() -> int:
     def transform_kernel(block, task):
         (
-            w, u, w_h, w_w, w_k, w_o, taps, depth, lanes, width, step, rows, blocks, spread,
-        ) = emit.parameters(block, 14)  # fmt: skip
+            w, u, w_h, w_w, w_k, w_o, taps, depth, lanes, width, step, rows, blocks, spread, pack,
+        ) = emit.parameters(block, 15)  # fmt: skip
         panel, first = task // blocks, task % blocks * rows
         rows = min(rows, depth - first)
         used = min(width, lanes - panel * width)
@@ -395,7 +395,7 @@ def _transform_kernel() -> int:
         for i in range(taps):
             for j in range(taps):
                 start = w + i * w_h + j * w_w + first * w_k + panel * width * w_o
-                pack(scratch + (i * taps + j) * tap, start, rows, used, width, w_k, w_o, ITEM)
+                emit.call(pack, (scratch + (i * taps + j) * tap, start, rows, used, width, w_k, w_o))
         for k in range(rows):
             emit.call(spread, (
                 scratch + k * row, taps * tap, tap, 0, 0, taps, taps, scratch,
@@ -499,7 +499,8 @@ def _correlation_calls(
     work = 2 * tiles * points * depth * _padded(lanes) / 125
     rows = max(1, min(depth, 16))
     row_blocks = -(-depth // rows)
-    sizes = (*w.strides, kernel, depth, lanes, cut.width, u_step, rows, row_blocks, transform(KERNEL, kernel))
+    sizes = (*w.strides, kernel, depth, lanes, cut.width, u_step, rows, row_blocks, transform(KERNEL, kernel),
+             packer(ITEM))
     calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
     sizes = (
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
