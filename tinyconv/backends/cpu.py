@@ -105,14 +105,21 @@ class CPUBackend(ReferenceBackend):
             self._run(_kernels.fused.calls("f|||0", [self._packed(x)], [], [y], x.dtype, self._empty))
             return y.reshape([1] * len(axes) + [-1]) if keepdims else y
         adjacent = len(axes) > 0 and axes == list(range(axes[0], axes[-1] + 1))
-        if not adjacent or not x.flags.c_contiguous or x.size < LARGE or not _hot(x):
-            return super().sum(x, axis, keepdims)
         shape = x.shape
-        outer, inner = math.prod(shape[: axes[0]]), math.prod(shape[axes[-1] + 1 :])
+        outer, inner = math.prod(shape[: axes[0]] if axes else ()), math.prod(shape[axes[-1] + 1 :] if axes else ())
+        if not adjacent or not x.flags.c_contiguous or not _hot(x) or (inner > 1 and x.size < LARGE):
+            return super().sum(x, axis, keepdims)
         y = self._empty(outer * inner, x.dtype)
         self._run(_kernels.reduce.total(self._packed(x), y, outer, x.size // y.size, inner, self._empty))
         kept = [1 if a in axes else n for a, n in enumerate(shape)]
         return y.reshape(kept if keepdims else [n for a, n in enumerate(shape) if a not in axes])
+
+    def max(self, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+        if axis not in (-1, x.ndim - 1) or not _hot(x):
+            return super().max(x, axis, keepdims)
+        y = self._empty(x.shape[:-1], x.dtype)
+        self._run(_kernels.reduce.largest(self._packed(x), y))
+        return y[..., None] if keepdims else y
 
     # --- contractions ------------------------------------------------------------------------------------------
 

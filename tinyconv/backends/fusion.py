@@ -252,6 +252,8 @@ class _Fuser:
             return _Operand(number, "f")
         if array.size == 1:
             return _Operand(number, "s")
+        if array.shape == (*shape[:-1], 1) and array.contiguous:
+            return _Operand(number, "c")
         is_row = array.size == shape[-1] == array.shape[-1]
         return _Operand(number, "r") if is_row else None
 

@@ -230,9 +230,13 @@ class _Builder(CPUBackend):
         Memory that was just read need not be fetched to be written.
         """
         form = self.trace.forms[number]
+        operands = step.arguments[1]
         for operand in self._last_use.get(self.memory.now, ()):
             array = self._owners.get(operand)
-            if array is not None and Ref(operand) in step.arguments[1] and Form.of(array) == form:
+            if array is None or Ref(operand) not in operands or Form.of(array) != form:
+                continue
+            others = [self.values[ref.number] for ref in operands if isinstance(ref, Ref) and ref.number != operand]
+            if not any(np.may_share_memory(array, other) for other in others):
                 self._owners[number] = self._owners.pop(operand)
                 return array
         array = self._empty(form.shape, form.dtype)

@@ -31,11 +31,17 @@ class Standardize(Function):
     def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
         b, axes = self.backend, self.axes
         self.count = math.prod(x.shape[a] for a in axes)
-        m = b.divide(b.sum(x, axes, True), self.count)
-        centred = b.subtract(x, m)
-        v = b.divide(b.sum(b.square(centred), axes, True), self.count)
+        # Both sums come from one pass over memory. They are taken of differences from some element, because what is
+        # subtracted for the variance is then small (T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the
+        # sample variance", 1983).
+        start = b.getitem(x, tuple(slice(0, 1) if a in axes else slice(None) for a in range(x.ndim)))
+        d = b.subtract(x, start)
+        total, squares = b.sum(d, axes, True), b.sum(b.square(d), axes, True)
+        distance = b.divide(total, self.count)
+        m = b.add(start, distance)
+        v = b.maximum(b.subtract(b.divide(squares, self.count), b.square(distance)), 0)
         scale = b.divide(1, b.sqrt(b.add(v, self.epsilon)))
-        y = b.multiply(centred, scale if gamma is None else b.multiply(scale, gamma))
+        y = b.multiply(b.subtract(x, m), scale if gamma is None else b.multiply(scale, gamma))
         self.save(x, gamma, m, v)
         return y if beta is None else b.add(y, beta), m, v
 

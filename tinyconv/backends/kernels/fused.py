@@ -1,7 +1,8 @@
 """Chains of elementwise operations as one pass over memory, with column sums of what they compute.
 
 An expression is a small program in text, ``"kinds|operations|results|sums"``. Operands come first, numbered from 0, one
-letter each: ``f`` as large as the result, ``m`` such a mask of bytes, ``r`` one row for all rows, ``s`` one number.
+letter each: ``f`` as large as the result, ``m`` such a mask of bytes, ``r`` one row for all rows, ``c`` one column for
+all columns, ``s`` one number.
 Operations follow, one value each, ``name argument argument`` with ``;`` between them. Results are the numbers of the
 values that are written, sums those that are added up over all rows. ``"ffs|greater 0 2;where 3 1 2|4|4"`` is the
 gradient of ReLU and, of that, the gradient of a bias. The text is a compile-time constant: every expression becomes a
@@ -150,6 +151,8 @@ class _Body:
 
     def _load(self, i: int, row: ir.Value, lane: ir.Value, place: ir.Value, mask: ir.Value | None) -> Any:
         e, line = self.e, self.builder.mul(row, self.steps[i])
+        if self.expression.kinds[i] == "c":
+            return Vector(e, e.broadcast(e.offset(self.places[i], line)))
         if self.expression.kinds[i] == "m":
             value = e.load(e.offset(self.places[i], line, lane), mask, BYTE)
             return self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, None))
@@ -199,15 +202,17 @@ def calls(
     x = Expression.parse(text)
     large = [*results, *(a for a, kind in zip(operands, x.kinds) if kind in "fm")]
     rows_given = [*sums, *(a for a, kind in zip(operands, x.kinds) if kind == "r")]
+    columns_given = [a for a, kind in zip(operands, x.kinds) if kind == "c"]
     size = large[0].size
-    columns = rows_given[0].size if rows_given else size
+    columns = rows_given[0].size if rows_given else size // columns_given[0].size if columns_given else size
     rows = size // columns
     rows_each, columns_each = max(1, CHUNK // columns), min(columns, CHUNK)
     if sums:
         rows_each = max(rows_each, -(-rows // PARTS))
     parts, column_parts = -(-rows // rows_each), -(-columns // columns_each)
     partial = [empty((parts, columns), np.float64) for _ in sums]
-    steps = [0 if kind in "rs" else a.itemsize * columns for a, kind in zip(operands, x.kinds)]
+    each = {"r": 0, "s": 0, "c": 1, "f": columns, "m": columns}  # numbers from row to row
+    steps = [a.itemsize * each[kind] for a, kind in zip(operands, x.kinds)]
     steps += [a.itemsize * columns for a in results]
     steps += [8 * columns for _ in sums]
     sizes = (*steps, rows, columns, rows_each, columns_each, column_parts)

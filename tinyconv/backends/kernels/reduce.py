@@ -1,4 +1,4 @@
-"""Sums in float64, rounded once: over the middle axis of an array seen as (outer, length, inner).
+"""Sums in float64, rounded once: over the middle axis of an array seen as (outer, length, inner); maxima of rows.
 
 A first kernel adds up parts that fit into the L1 cache, a second one adds the parts in order.
 """
@@ -121,6 +121,57 @@ def total(
     tasks = -(-outer // outer_each) * parts * blocks
     first = Call(_add_parts(x.itemsize, int(inner > 1)), (x, sums), sizes, tasks, x.nbytes / 30)
     return [first, _round_call(sums, y, parts, inner)]
+
+
+@intrinsic(prefer_literal=True)
+def _largest_of(typingctx: Any, arguments: Any, itemsize: Any) -> Any:
+    """``target[0]`` = the largest of a run of numbers, NaN if there is one; (source, lanes, target)."""
+    size = emit.literal(itemsize)
+
+    def codegen(context, builder, signature, values):
+        _emit_largest(Emitter(builder, size), *emit.unpack(builder, values[0]))
+        return context.get_dummy_value()
+
+    return types.void(arguments, itemsize), codegen
+
+
+def _emit_largest(e: Emitter, source: ir.Value, lanes: ir.Value, target: ir.Value) -> None:
+    builder = e.builder
+    start = e.pointer(source)
+    best = e.variable(e.broadcast(start))
+    with e.loop(builder.sdiv(builder.add(lanes, const(e.lanes - 1)), const(e.lanes))) as block:
+        lane = builder.mul(block, const(e.lanes))
+        mask = e.mask(builder.sub(lanes, lane))
+        value = e.load(e.offset(start, builder.mul(lane, const(e.itemsize))), mask)
+        old = builder.load(best)
+        better = builder.fcmp_unordered(">", value, old)
+        better = builder.and_(better, builder.and_(mask, builder.fcmp_ordered("ord", old, old)))
+        builder.store(builder.select(better, value, old), best)
+    found = builder.load(best)
+    reduce = e.function(f"llvm.vector.reduce.fmax.{e.suffix}", e.scalar, e.vector)
+    result = builder.call(reduce, [found])
+    is_nan = builder.fcmp_unordered("uno", found, found)
+    any_nan = e.function(f"llvm.vector.reduce.or.v{e.lanes}i1", is_nan.type.element, is_nan.type)
+    result = builder.select(builder.call(any_nan, [is_nan]), ir.Constant(e.scalar, float("nan")), result)
+    builder.store(result, e.pointer(target), align=e.itemsize)
+
+
+@functools.cache
+def _largest(itemsize: int) -> int:
+    def largest(block, task):
+        x, y, rows, lanes, each = emit.parameters(block, 5)
+        for row in range(task * each, min(rows, (task + 1) * each)):
+            _largest_of((x + row * lanes * itemsize, lanes, y + row * itemsize), itemsize)
+
+    return leaf(largest, f"f{8 * itemsize}")
+
+
+def largest(x: np.ndarray, y: np.ndarray) -> list[Call]:
+    """``y`` = largest of the last axis of ``x``."""
+    lanes = x.shape[-1]
+    each = max(1, PART // x.itemsize // lanes)
+    sizes = (y.size, lanes, each)
+    return [Call(_largest(x.itemsize), (x, y), sizes, -(-y.size // each), x.nbytes / 30)]
 
 
 def add_in_order(sums: np.ndarray, y: np.ndarray) -> Call:
