@@ -270,3 +270,26 @@ def test_convolution_and_relu(kernel, channels, filters, bias):
         return [y, tc.grad((y * y).mean(), w)]
 
     assert_replays(step, lambda: [rng.standard_normal((4, 14, 14, channels), dtype="float32")])
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_convolution_and_pooling_in_both_data_formats(data_format):
+    rng = np.random.default_rng(7)
+    w = tc.Tensor(rng.standard_normal((3, 3, 3, 4), dtype="float32"), True)
+    shape = (2, 3, 8, 9) if data_format == "channels_first" else (2, 8, 9, 3)
+
+    def step(x):
+        y = ops.max_pool2d(ops.conv2d(x, w, padding="same", data_format=data_format), 2, data_format=data_format)
+        return [y, tc.grad((y * y).sum(), w)]
+
+    assert_replays(step, lambda: [rng.standard_normal(shape, dtype="float32")])
+
+
+def test_products_with_axes_that_cannot_be_joined():
+    rng = np.random.default_rng(8)
+    w = tc.Tensor(rng.standard_normal((5, 4), dtype="float32"))
+
+    def step(x):
+        return [ops.matmul(ops.transpose(tc.Tensor(x), (0, 2, 1)), w)]
+
+    assert_replays(step, lambda: [rng.standard_normal((3, 5, 7), dtype="float32")])

@@ -127,6 +127,7 @@ class CPUBackend(ReferenceBackend):
         if min(x.ndim, y.ndim) < 2 or not _hot(x, y) or x.shape[-1] != y.shape[-2]:
             return super().matmul(x, y)
         if y.ndim == 2:  # all leading axes of x are rows of one matrix
+            x = x if x.ndim == 2 else self._packed(x)  # where its axes cannot be joined, reshape would copy in passing
             rows = self._matrix(x.reshape(-1, x.shape[-1]))
             z = self._empty((len(rows), y.shape[1]), x.dtype)
             self._run(_kernels.gemm.matmul(rows, self._matrix(y), z, empty=self._empty))

@@ -324,7 +324,7 @@ class _Builder(CPUBackend):
         packed = super()._packed(x)
         if packed is x or np.may_share_memory(packed, x):
             return packed
-        target = self._copied(x)
+        target = self._copied(packed)
         self._parts.append(lambda: np.copyto(target, x))
         return target
 
