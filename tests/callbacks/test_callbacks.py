@@ -60,6 +60,69 @@ def test_hooks_of_evaluate_and_predict(model):
     ]  # fmt: skip
 
 
+class Named(Callback):
+    """Appends its name and the hook to a list, for every hook of the base class."""
+
+    def __init__(self, name, calls):
+        for hook in dir(Callback):
+            if hook.startswith(("on_", "set_p", "set_m")):
+                setattr(self, hook, lambda *_, hook=hook: calls.append((hook, name)))
+
+
+def test_every_hook_goes_to_all_callbacks_in_order_and_the_facts_come_before_the_model(model):
+    calls = []
+    callbacks = [Named("a", calls), Named("b", calls)]
+    model.fit(X, Y, 5, epochs=3, validation_data=(X, Y), validation_freq=2, callbacks=callbacks, verbose=0)
+    hooks = [hook for hook, name in calls if name == "a"]
+    assert calls[:4] == [("set_params", "a"), ("set_model", "a"), ("set_params", "b"), ("set_model", "b")]
+    assert calls[4:] == [(hook, name) for hook in hooks[2:] for name in "ab"]
+    step, validation = ["on_train_batch_begin", "on_train_batch_end"], ["on_test_batch_begin", "on_test_batch_end"]
+    epoch = ["on_epoch_begin", *step, *step]
+    assert hooks[2:] == [
+        "on_train_begin", *epoch, "on_epoch_end", *epoch, "on_test_begin", *validation, *validation, "on_test_end",
+        "on_epoch_end", *epoch, "on_epoch_end", "on_train_end",
+    ]  # fmt: skip
+
+
+def test_a_callback_sets_the_rate_of_the_coming_update_and_reads_the_count():
+    """Against gradient descent by hand; the steps are recorded and replayed meanwhile."""
+    model = tc.Sequential([tc.layers.Dense(1, use_bias=False, kernel_initializer="zeros", input_shape=(3,))])
+    model.compile(tc.optimizers.SGD(0.0), "mse")
+    rates = [0.1, 0.2, 0.05, 0.0, 0.3, 0.1]
+
+    class Rates(Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = rates[self.model.optimizer.iterations]
+
+    model.fit(X, Y, 5, epochs=3, shuffle=False, callbacks=[Rates()], verbose=0)
+    w = np.zeros((3, 1))
+    for step, rate in enumerate(rates):
+        x, y = (X[:5], Y[:5]) if step % 2 == 0 else (X[5:], Y[5:])
+        w = w - rate * 2 / 5 * x.T @ (x @ w - y)
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5)
+    assert model.optimizer.iterations == 6
+
+
+def test_logs_are_python_floats_also_of_a_training_step_of_ones_own():
+    class Own(tc.Sequential):
+        def train_step(self, data):
+            super().train_step(data)
+            return {"loss": tc.Tensor(0.5), "array": np.float32(0.25), "number": np.ones(()), "several": np.ones(2)}
+
+    model, seen = Own([tc.layers.Dense(1, input_shape=(3,))]), []
+    model.compile("sgd", "mse")
+    spy = LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(dict(logs)))
+    model.fit(X, Y, callbacks=[spy], verbose=0)
+    assert [type(seen[0][name]) for name in ("loss", "array", "number", "several")] == [float] * 3 + [np.ndarray]
+    assert (seen[0]["loss"], seen[0]["array"], seen[0]["number"]) == (0.5, 0.25, 1.0)
+
+
+def test_a_history_can_be_pickled_and_the_model_is_left_out(model):
+    history = model.fit(X, Y, epochs=2, verbose=0)
+    twin = pickle.loads(pickle.dumps(history))
+    assert (twin.history, twin.epoch, twin.params, twin.model) == (history.history, [0, 1], history.params, None)
+
+
 def test_logs_of_the_hooks(model):
     seen = {}
     hooks = {
@@ -142,6 +205,13 @@ def test_learning_rate_scheduler_passes_the_rate_only_to_those_who_need_it(model
 def test_learning_rate_scheduler_rejects_what_is_no_float(model, bad):
     with pytest.raises(ValueError, match="must return a float. Received"):
         model.fit(X, Y, callbacks=[LearningRateScheduler(lambda epoch: bad)], verbose=0)
+
+
+def test_lambda_callback_takes_hooks_in_keras_s_order(model):
+    calls = []
+    hooks = [lambda *_, i=i: calls.append(i) for i in range(6)]
+    model.fit(X, Y, callbacks=[LambdaCallback(*hooks, on_test_end=lambda logs: calls.append("test"))], verbose=0)
+    assert calls == [2, 0, 4, 5, 1, 3]
 
 
 def test_lambda_callback_rejects_unknown_hooks():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
+from tinyconv.callbacks.progress import announce
 
 X, Y = np.random.default_rng(0).normal(size=(10, 3)), np.eye(2)[[0, 1] * 5]
 
@@ -66,6 +67,15 @@ def test_messages_of_callbacks_come_between_the_header_and_the_results(model, ca
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == ["Epoch 1/1", "message"]
     assert re.fullmatch(RESULTS, lines[3])
+
+
+def test_a_message_while_the_bar_moves_is_a_line_of_its_own(model, monkeypatch, capsys):
+    monkeypatch.setattr("tinyconv.callbacks.progress.is_interactive", lambda: True)
+    hook = tc.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: announce(f"batch {batch}"))
+    model.fit(X, Y, 5, callbacks=[hook])
+    lines = left_on_screen(capsys.readouterr().out)
+    assert lines[:4] == ["Train on 10 samples", "Epoch 1/1", "batch 0", "batch 1"]
+    assert re.fullmatch(RESULTS, lines[4])
 
 
 def test_small_and_odd_values(model, capsys):

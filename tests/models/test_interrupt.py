@@ -71,7 +71,7 @@ def test_interrupted_anywhere_the_model_goes_on(hook, tmp_path):
 
 
 def test_the_bar_is_taken_away(monkeypatch, capsys):
-    monkeypatch.setattr("tinyconv.callbacks.is_interactive", lambda: True)
+    monkeypatch.setattr("tinyconv.callbacks.progress.is_interactive", lambda: True)
 
     def interrupt(batch, logs):
         if batch == 3:
