@@ -40,14 +40,28 @@ def test_plain(count, size, seed, shuffle):
     assert_equal(*both(*arrays, test_size=size, random_state=seed, shuffle=shuffle))
 
 
-@given(
-    labels=st.lists(st.integers(-3, 3), min_size=2, max_size=120),
-    size=fractions | st.integers(1, 60),
-    seed=seeds,
-)
-def test_stratified(labels, size, seed):
+sizes = st.none() | fractions | st.integers(1, 60)
+
+
+@given(count=st.integers(2, 120), test=sizes, train=sizes, seed=seeds, shuffle=st.booleans())
+def test_train_size(count, test, train, seed, shuffle):
+    options = {"test_size": test, "train_size": train, "random_state": seed, "shuffle": shuffle}
+    assert_equal(*both(np.arange(count), **options))
+
+
+@given(labels=st.lists(st.integers(-3, 3), min_size=2, max_size=120), test=sizes, train=sizes, seed=seeds)
+def test_stratified(labels, test, train, seed):
     rows = np.arange(len(labels))
-    assert_equal(*both(rows, labels, test_size=size, random_state=seed, stratify=labels))
+    options = {"test_size": test, "train_size": train, "random_state": seed}
+    assert_equal(*both(rows, labels, stratify=labels, **options))
+
+
+@given(counts=st.lists(st.integers(10, 30), min_size=2, max_size=7), size=st.floats(0.2, 0.8), seed=seeds)
+def test_stratified_where_it_can_be(counts, size, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    received, expected = both(labels, test_size=size, random_state=seed, stratify=labels)
+    assert len(received) == 2
+    assert_equal(received, expected)
 
 
 @given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=5), size=st.floats(0.2, 0.8), seed=seeds)
@@ -111,7 +125,9 @@ def test_a_random_state_object_goes_on():
         (([1, 2],), {"test_size": 1.5}, "a fraction between 0 and 1, or a number of rows. Received 1.5"),
         (([1, 2],), {"test_size": True}, "Received True"),
         (([1, 2],), {"test_size": "half"}, "Received 'half'"),
-        (([1, 2],), {"test_size": 2}, "Received 2, which puts 2 into the test part"),
+        (([1, 2],), {"test_size": 2}, "Received test_size=2, .* which puts 2 into the test part and 0 into"),
+        (([1, 2],), {"train_size": 1.5}, "train_size: expected a fraction"),
+        (([1, 2, 3],), {"train_size": 2, "test_size": 2}, "each row in one part at most"),
         (([1, 2],), {"stratify": [0, 1], "shuffle": False}, "expected None with shuffle=False"),
         ((range(5),), {"stratify": [0, 0, 0, 0, 1]}, r"two rows or more of every class. .* sizes \[4, 1\]"),
         ((range(6),), {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 2}, "room for each of 3 classes"),

@@ -38,9 +38,12 @@ class IdxFile:
 @dataclass(frozen=True)
 class MnistLike:
     title: str
+    contents: str
     folder_name: str
     mirrors: tuple[str, ...]
     files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]  # x_train, y_train, x_test, y_test
+
+    downloads = True
 
     @property
     def folder(self) -> Path:
@@ -51,9 +54,18 @@ class MnistLike:
         """How to get the files without the network, in one line."""
         return f"put {', '.join(file.name for file in self.files)} (plain or .gz) into {self.folder}"
 
+    def missing(self) -> list[str]:
+        """Names of the files that are not there."""
+        return [file.name for file in self.files if not file.find(self.folder)]
+
+    def fetch(self) -> None:
+        """Download the files that are not there."""
+        for file in self.files:
+            self._obtain(file)
+
     def load(self, *, may_download: bool) -> Data:
         """Read the four files, after fetching the missing ones if that is allowed."""
-        if not may_download and not all(file.find(self.folder) for file in self.files):
+        if not may_download and self.missing():
             raise FileNotFoundError(f"{self.title} is not in the cache: {self.by_hand}")
         x_train, y_train, x_test, y_test = (read_idx(self._obtain(file), file.shape) for file in self.files)
         return (x_train, y_train), (x_test, y_test)
@@ -66,8 +78,3 @@ class MnistLike:
             return download(urls, self.folder / file.name, file.sha256, file.size)
         except DownloadError as error:
             raise DownloadError(f"{error}\nFor all of {self.title}, {self.by_hand}") from error
-
-
-def check_source(source: str, allowed: tuple[str, ...]) -> None:
-    if source not in allowed:
-        raise ValueError(f"source: expected one of {', '.join(map(repr, allowed))}. Received {source!r}")

@@ -35,6 +35,12 @@ def home() -> Path:
     return Path(os.environ.get("TINYCONV_HOME") or "~/.cache/tinyconv").expanduser()
 
 
+def check_source(source: str, allowed: tuple[str, ...]) -> None:
+    """A ValueError for a `source`, which every ``load_data`` has, that is not one of those allowed."""
+    if source not in allowed:
+        raise ValueError(f"source: expected one of {', '.join(map(repr, allowed))}. Received {source!r}")
+
+
 def download(
     urls: Sequence[str], path: str | os.PathLike[str], sha256: str, size: int, *, timeout: float = 10.0
 ) -> Path:

@@ -6,7 +6,8 @@ Learning Algorithms", 2017, https://github.com/zalandoresearch/fashion-mnist (MI
 
 from __future__ import annotations
 
-from ._mnist_like import Data, IdxFile, MnistLike, check_source
+from ._mnist_like import Data, IdxFile, MnistLike
+from .download import check_source
 
 __all__ = ["CLASS_NAMES", "load_data"]
 
@@ -25,6 +26,7 @@ CLASS_NAMES = (
 
 FILES = MnistLike(
     title="Fashion-MNIST",
+    contents="60,000 + 10,000 pictures of clothes, 28x28 grey",
     folder_name="fashion_mnist",
     mirrors=(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",

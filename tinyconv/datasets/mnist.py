@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ._mnist_like import Data, IdxFile, Images, Labels, MnistLike, check_source
-from .download import DownloadError
+from ._mnist_like import Data, IdxFile, Images, Labels, MnistLike
+from .download import DownloadError, check_source
 from .idx import read_idx
 
 __all__ = ["load_data", "load_mldata_order"]
 
 FILES = MnistLike(
     title="MNIST",
+    contents="60,000 + 10,000 handwritten digits, 28x28 grey",
     folder_name="mnist",
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",

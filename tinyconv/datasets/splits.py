@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ Rows = NDArray[np.intp]
 
 def train_test_split(
     *arrays: ArrayLike | Sequence[Any],
-    test_size: float | int | None = 0.25,
+    test_size: float | int | None = None,
+    train_size: float | int | None = None,
     random_state: int | RandomState | None = None,
     stratify: ArrayLike | None = None,
     shuffle: bool = True,
@@ -29,12 +30,15 @@ def train_test_split(
     Parameters
     ----------
     *arrays : arrays or lists of equal length; lists and tuples give lists, everything else arrays.
-    test_size : fraction of the rows (rounded up) or, as an int, number of rows of the test part.
+    test_size : fraction of the rows (rounded up) or, as an int, number of rows of the test part; None takes what
+        `train_size` leaves, or 0.25 where that is None, too.
+    train_size : fraction of the rows (rounded down) or number of rows of the training part; None takes what
+        `test_size` leaves. Where both are given and do not add up to all rows, some are in neither part.
     random_state : seed or ``numpy.random.RandomState``; None draws from the generator that
         ``tinyconv.set_seed`` seeds.
     stratify : (N,) labels, or (N, C) rows such as one-hot labels, whose proportions both parts shall keep.
-        One-hot rows give the split of the labels that they stand for.
-    shuffle : False takes the last rows as the test part.
+        One-hot rows give the split of the labels that they stand for (scikit-learn gives them another one).
+    shuffle : False takes the first rows for training and those that follow for the test part.
 
     Returns
     -------
@@ -62,15 +66,17 @@ def train_test_split(
     (array([ 0, 70, 20, 40, 30, 60]), ['a', 'h', 'c', 'e', 'd', 'g'])
     """
     count = _common_length(arrays)
-    test_count = _test_count(count, test_size)
+    train_count, test_count = _counts(count, train_size, test_size)
     if not shuffle:
         if stratify is not None:
             raise ValueError("stratify: expected None with shuffle=False, which takes the rows as they come")
-        train, test = np.split(np.arange(count), [count - test_count])
+        train, test = np.arange(train_count), np.arange(train_count, train_count + test_count)
     elif stratify is None:
-        test, train = np.split(_random_state(random_state).permutation(count), [test_count])
+        order = _random_state(random_state).permutation(count)
+        test, train = order[:test_count], order[test_count : test_count + train_count]
     else:
-        train, test = _stratified(_class_numbers(stratify, count), test_count, _random_state(random_state))
+        numbers = _class_numbers(stratify, count)
+        train, test = _stratified(numbers, train_count, test_count, _random_state(random_state))
     return [part for array in arrays for part in (_take(array, train), _take(array, test))]
 
 
@@ -83,21 +89,31 @@ def _common_length(arrays: tuple[Any, ...]) -> int:
     return lengths[0]
 
 
-def _test_count(count: int, test_size: float | int | None) -> int:
-    if test_size is None:
+def _counts(count: int, train_size: float | int | None, test_size: float | int | None) -> tuple[int, int]:
+    """Rows of the training and of the test part: fractions are rounded down for training, up for testing."""
+    if test_size is None and train_size is None:
         test_size = 0.25
-    whole = isinstance(test_size, int | np.integer) and not isinstance(test_size, bool)
-    if not whole and not (isinstance(test_size, float | np.floating) and 0 < test_size < 1):
+    test_count = None if test_size is None else _rows("test_size", test_size, count, math.ceil)
+    train_count = None if train_size is None else _rows("train_size", train_size, count, math.floor)
+    if train_count is None:
+        train_count = count - (test_count or 0)
+    if test_count is None:
+        test_count = count - train_count
+    if train_count < 1 or test_count < 1 or train_count + test_count > count:
         raise ValueError(
-            f"test_size: expected a fraction between 0 and 1, or a number of rows. Received {test_size!r}"
+            f"expected at least one row in either part of {count}, and each row in one part at most. "
+            f"Received test_size={test_size!r}, train_size={train_size!r}, "
+            f"which puts {test_count} into the test part and {train_count} into the training part"
         )
-    test_count = int(test_size) if whole else math.ceil(test_size * count)
-    if not 0 < test_count < count:
-        raise ValueError(
-            f"test_size: expected at least one row in either part of {count}. "
-            f"Received {test_size!r}, which puts {test_count} into the test part"
-        )
-    return test_count
+    return train_count, test_count
+
+
+def _rows(name: str, size: float | int, count: int, rounded: Callable[[float], int]) -> int:
+    if isinstance(size, int | np.integer) and not isinstance(size, bool):
+        return int(size)
+    if not (isinstance(size, float | np.floating) and 0 < size < 1):
+        raise ValueError(f"{name}: expected a fraction between 0 and 1, or a number of rows. Received {size!r}")
+    return rounded(size * count)
 
 
 def _random_state(random_state: int | RandomState | None) -> RandomState:
@@ -121,9 +137,8 @@ def _class_numbers(stratify: ArrayLike, count: int) -> Rows:
     return numbers.max() - numbers  # descending, for 1 0 0 is label 0 and 0 0 1 is label 2
 
 
-def _stratified(numbers: Rows, test_count: int, rng: RandomState) -> tuple[Rows, Rows]:
+def _stratified(numbers: Rows, train_count: int, test_count: int, rng: RandomState) -> tuple[Rows, Rows]:
     sizes = np.bincount(numbers)
-    train_count = len(numbers) - test_count
     if sizes.min() < 2:
         raise ValueError(
             f"stratify: expected two rows or more of every class. Received class sizes {sizes.tolist()}"
