@@ -84,7 +84,8 @@ def test_freezing_reaches_children():
     for now, then in zip(block.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
     block.first.trainable = True
-    assert [w.name for w in block.trainable_weights] == ["kernel", "bias"]
+    assert [w.name for w in block.first.trainable_weights] == ["kernel", "bias"]
+    assert block.trainable_weights == []  # the block is frozen still, as in Keras
 
 
 def test_losses_of_regularizers_and_of_the_last_call():
@@ -233,3 +234,55 @@ def test_layers_from_names_and_configurations():
     again = layers.deserialize(layers.serialize(Registered(2.0)))
     assert type(again) is Registered
     assert again([[1.0]]).item() == 2.0
+
+
+def test_own_layers_need_not_take_the_common_arguments(tmp_path):
+    @tc.registry.register("tests")
+    class Power(layers.Layer):
+        def __init__(self, exponent):
+            super().__init__()
+            self.exponent = exponent
+            self.inner = layers.Dense(2, name="inner")
+
+        def call(self, x):
+            return self.inner(x) ** self.exponent
+
+    @tc.registry.register("tests")
+    class Named(layers.Layer):
+        def __init__(self, name="named"):
+            super().__init__(name=name)
+
+        def call(self, x):
+            return x + 1.0
+
+    power = Power(2)
+    power.trainable = False
+    model = tc.Sequential([tc.Input((3,)), power, Named("plus"), layers.Dense(1)])
+    model.save(tmp_path / "model")
+    again = tc.load_model(tmp_path / "model")
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    np.testing.assert_array_equal(again(x), model(x))
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+    assert again.layers[-3].exponent == 2
+    assert [w.shape for w in again.trainable_weights] == [w.shape for w in model.trainable_weights] == [(2, 1), (1,)]
+    twin = Power.from_config({"exponent": 3, "name": "cube", "dtype": "float64", "input_shape": [2]})
+    assert (twin.name, twin.dtype, twin.input_shape_hint) == ("cube", "float64", (None, 2))
+    with pytest.raises(TypeError, match="base"):
+        Power.from_config({"base": 3})
+
+
+def test_what_cannot_be_saved_says_so(tmp_path):
+    @tc.registry.register("tests")
+    class Forgetful(layers.Layer):
+        def __init__(self, factor, **options):
+            super().__init__(**options)
+            self._factor = factor
+
+        def call(self, x):
+            return x * self._factor
+
+    model = tc.Sequential([tc.Input((3,)), Forgetful(2.0, name="f")])
+    with pytest.raises(ValueError, match=r"Forgetful 'f' cannot be saved: .* get_config.* no attribute 'factor'"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+    assert repr(model.layers[-1]) == "Forgetful(name='f')"

@@ -150,3 +150,21 @@ def test_local_response_by_loops():
         squares = np.square(X[..., max(0, c - 2) : c + 3]).sum(-1)
         expected[..., c] = X[..., c] / (2 + 0.1 * squares) ** 0.75
     assert_close(layer(X), expected)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2), (-1, 1)])
+def test_rms_normalization_is_the_formula(axis):
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 2))
+    layer = layers.RMSNormalization(axis, epsilon=0.01, dtype="float64")
+    layer(x)
+    (scale,) = layer.get_weights()
+    scale = np.random.default_rng(1).standard_normal(scale.shape)
+    layer.set_weights([scale])
+    axes = sorted(a % 4 for a in ([axis] if isinstance(axis, int) else axis))
+    root = np.sqrt((x**2).mean(tuple(axes), keepdims=True) + 0.01)
+    assert_close(layer(x), x / root * scale.reshape([n if i in axes else 1 for i, n in enumerate(x.shape)]))
+
+
+def test_rms_normalization_of_large_float16():
+    y = layers.RMSNormalization(dtype="float16")(np.full((1, 4), 3000.0, "float16"))
+    np.testing.assert_array_equal(y, np.ones((1, 4)))

@@ -19,7 +19,8 @@ def test_dropout_drops_the_fraction_and_scales_the_rest(rate):
 
 
 @pytest.mark.parametrize("layer", [layers.Dropout(0.5), layers.SpatialDropout2D(0.5), layers.GaussianNoise(1.0),
-                                   layers.GaussianDropout(0.5), layers.Dropout(0.5, seed=1)])  # fmt: skip
+                                   layers.GaussianDropout(0.5), layers.AlphaDropout(0.5),
+                                   layers.Dropout(0.5, seed=1)])  # fmt: skip
 def test_inference_is_the_identity(layer):
     x = tc.Tensor(np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("float32"))
     assert layer(x) is x
@@ -27,7 +28,7 @@ def test_inference_is_the_identity(layer):
 
 
 @pytest.mark.parametrize("layer", [layers.Dropout(0.0), layers.SpatialDropout2D(0.0), layers.GaussianNoise(0.0),
-                                   layers.GaussianDropout(0.0)])  # fmt: skip
+                                   layers.GaussianDropout(0.0), layers.AlphaDropout(0.0)])  # fmt: skip
 def test_nothing_to_drop(layer):
     x = tc.Tensor(np.ones((2, 3, 4, 5), "float32"))
     assert layer(x, training=True) is x
@@ -95,6 +96,21 @@ def test_gaussian_dropout_has_dropouts_mean_and_variance():
     assert y.std() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_alpha_dropout_keeps_mean_and_variance_of_selu_networks(rate):
+    tc.set_seed(0)
+    x = np.random.default_rng(0).standard_normal((400, 500))
+    y = layers.AlphaDropout(rate, dtype="float64")(x, training=True).numpy()
+    assert abs(y.mean()) < 0.02
+    assert abs(y.std() - 1) < 0.02
+    limit = -1.6732632423543772 * 1.0507009873554805  # of SELU at minus infinity
+    a = (1 - rate + limit**2 * rate * (1 - rate)) ** -0.5  # the paper's affine correction
+    dropped = a * limit + (-a * limit * rate)
+    assert abs((np.abs(y - dropped) < 1e-12).mean() - rate) < 0.01
+    kept = np.abs(y - dropped) >= 1e-12
+    np.testing.assert_allclose(y[kept], a * x[kept] - a * limit * rate, atol=1e-12)
+
+
 def test_activity_regularization_adds_to_the_losses_of_the_last_call():
     layer = layers.ActivityRegularization(l1=0.5, l2=0.25)
     x = tc.Tensor([[1.0, -2.0], [3.0, 0.0]], requires_grad=True)
@@ -108,7 +124,7 @@ def test_activity_regularization_adds_to_the_losses_of_the_last_call():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, "half", None, True])
 def test_bad_rates(rate):
-    for cls in (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout):
+    for cls in (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.AlphaDropout):
         with pytest.raises(ValueError, match=r"rate must be a number in \[0, 1\). Received"):
             cls(rate)
     with pytest.raises(ValueError, match="stddev must be >= 0"):

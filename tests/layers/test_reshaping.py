@@ -66,7 +66,13 @@ def test_errors():
     for bad in (-1, (1, 2, 3), ((1, 2), 3.5), "same"):
         with pytest.raises(ValueError, match=r"padding must be .*\(top, bottom\).* Received"):
             layers.ZeroPadding2D(bad)
-    with pytest.raises(ValueError, match="interpolation must be 'nearest' or 'bilinear'. Received: 'cubic'"):
+    with pytest.raises(ValueError, match="interpolation must be one of 'nearest', 'bilinear', .*. Received: 'cubic'"):
         layers.UpSampling2D(interpolation="cubic")
     with pytest.raises(ValueError, match="size must be"):
         layers.UpSampling2D(0)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5"])
+def test_other_interpolations_are_those_of_resize(interpolation):
+    y = layers.UpSampling2D((2, 3), interpolation=interpolation, dtype="float64")(X)
+    assert_close(y, tc.ops.resize(X, (8, 15), interpolation))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 import scipy.special
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -502,6 +503,124 @@ def draw_depth_pool(p: Pick) -> Call:
     return Call([draw_images(p, 6, "channels_last", ties=True)], {"depth": p.one_of(1, 2, 3, 6)})
 
 
+def draw_volumes(p: Pick, channels: int, data_format: str, **options: Any) -> np.ndarray:
+    n, d, h, w = p.integer(0, 2), p.integer(3, 4), p.integer(3, 4), p.integer(3, 5)
+    return p.floats((n, d, h, w, channels) if data_format == "channels_last" else (n, channels, d, h, w), **options)
+
+
+PADDINGS_3D = ("valid", "same", "same_lower", 0, 1, (0, 1, 2), ((0, 1), (1, 0), (2, 1)))
+
+
+def draw_conv3d(p: Pick) -> Call:
+    groups, cg, og = p.integer(1, 2), p.integer(1, 2), p.integer(1, 2)
+    kernel, dilations = (p.integer(1, 3), p.integer(1, 2), p.integer(1, 2)), p.one_of(1, (1, 2, 1))
+    options = {"strides": p.one_of(1, 2, (2, 1, 3)), "padding": p.one_of(*PADDINGS_3D), "dilations": dilations,
+               "data_format": p.one_of("channels_last", "channels_first"), "groups": groups}  # fmt: skip
+    x = draw_volumes(p, groups * cg, options["data_format"])
+    return Call([x, p.floats((*kernel, cg, groups * og)), p.floats((groups * og,))], options)
+
+
+def draw_conv3d_transpose(p: Pick) -> Call:
+    kernel, strides = (p.integer(2, 3), p.integer(2, 3), p.integer(2, 3)), p.one_of(1, 2, (2, 3, 2))
+    padding = p.one_of("valid", "same", "same_lower", 0, 1, ((0, 1), (1, 0), (0, 0)))
+    output_padding = p.one_of(None, 0, 1) if strides != 1 else p.one_of(None, 0)
+    c, o, data_format = p.integer(1, 2), p.integer(1, 2), p.one_of("channels_last", "channels_first")
+    shape = p.integer(0, 2), p.integer(2, 3), p.integer(2, 3), p.integer(2, 3)
+    x = p.floats((*shape, c) if data_format == "channels_last" else (shape[0], c, *shape[1:]))
+    options = {"strides": strides, "padding": padding, "output_padding": output_padding,
+               "dilations": p.one_of(1, (2, 1, 1)), "data_format": data_format}  # fmt: skip
+    return Call([x, p.floats((*kernel, o, c)), p.floats((o,))], options)
+
+
+def draw_pool3d(p: Pick) -> Call:
+    pool_size = p.one_of(1, 2, 3, (1, 2, 3), (3, 1, 2))
+    least = min(naive.triple(pool_size))
+    paddings = [q for q in PADDINGS_3D if isinstance(q, str) or np.max(q) < least]
+    data_format = p.one_of("channels_last", "channels_first")
+    x = draw_volumes(p, p.integer(0, 2), data_format, ties=True)
+    return Call([x], {"pool_size": pool_size, "strides": p.one_of(None, 1, 2, (1, 2, 1)),
+                      "padding": p.one_of(*paddings), "data_format": data_format})  # fmt: skip
+
+
+def draw_avg_pool3d(p: Pick) -> Call:
+    call = draw_pool3d(p)
+    return Call(call.arrays, {**call.options, "count_include_pad": p.one_of(False, True)})
+
+
+def draw_adaptive(p: Pick) -> Call:
+    data_format, rank = p.one_of("channels_last", "channels_first"), p.integer(1, 3)
+    n, c, size = p.integer(0, 2), p.integer(1, 2), [p.integer(1, 5) for _ in range(rank)]
+    x = p.floats((n, *size, c) if data_format == "channels_last" else (n, c, *size), ties=True)
+    output_size = p.one_of(p.integer(1, 4), [p.integer(1, 6) for _ in range(rank)])
+    return Call([x], {"output_size": output_size, "data_format": data_format})
+
+
+def draw_resize(p: Pick) -> Call:
+    data_format = p.one_of("channels_last", "channels_first")
+    n, c, h, w = p.integer(0, 2), p.integer(0, 2), p.integer(1, 7), p.integer(1, 7)
+    x = p.floats((n, h, w, c) if data_format == "channels_last" else (n, c, h, w))
+    interpolation = p.one_of("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area")
+    return Call([x], {"size": p.one_of(p.integer(1, 5), (p.integer(1, 9), p.integer(1, 9))), "data_format": data_format,
+                      "interpolation": interpolation, "antialias": p.one_of(False, True)})  # fmt: skip
+
+
+SCIPY_MODES = {"constant": "grid-constant", "nearest": "nearest", "reflect": "reflect", "wrap": "grid-wrap"}
+
+
+def draw_sampling(p: Pick) -> dict[str, Any]:
+    return {"fill_mode": p.one_of(*SCIPY_MODES), "fill_value": p.one_of(0.0, -1.5),
+            "data_format": p.one_of("channels_last", "channels_first")}  # fmt: skip
+
+
+def draw_sample_images(p: Pick) -> Call:
+    n, h, w, c, options = p.integer(0, 2), p.integer(1, 4), p.integer(1, 4), p.integer(1, 2), draw_sampling(p)
+    shape = n, p.integer(1, 3), p.integer(0, 3)
+    x = p.floats((n, h, w, c) if options["data_format"] == "channels_last" else (n, c, h, w))
+    return Call([x, p.floats(shape, -2 * h, 3 * h), p.floats(shape, -2 * w, 3 * w)], options)
+
+
+def sample_images(x: Any, rows: Any, columns: Any, fill_mode: str, fill_value: float, data_format: str) -> Any:
+    if data_format == "channels_last":
+        channels_first = sample_images(np.moveaxis(x, 3, 1), rows, columns, fill_mode, fill_value, "channels_first")
+        return np.moveaxis(channels_first, 1, 3)
+    y = np.zeros((*x.shape[:2], *rows.shape[1:]))
+    for n, c in np.ndindex(*x.shape[:2]):
+        y[n, c] = scipy.ndimage.map_coordinates(
+            x[n, c], [rows[n], columns[n]], np.float64, order=1, mode=SCIPY_MODES[fill_mode], cval=fill_value
+        )
+    return y
+
+
+def draw_affine(p: Pick) -> Call:
+    n, h, w, c, options = p.integer(0, 2), p.integer(1, 4), p.integer(1, 4), p.integer(1, 2), draw_sampling(p)
+    x = p.floats((n, h, w, c) if options["data_format"] == "channels_last" else (n, c, h, w))
+    return Call([x, p.floats(p.one_of((6,), (n, 6)))], options)
+
+
+def affine_transform(x: Any, transform: Any, fill_mode: str, fill_value: float, data_format: str) -> Any:
+    if data_format == "channels_last":
+        channels_first = affine_transform(np.moveaxis(x, 3, 1), transform, fill_mode, fill_value, "channels_first")
+        return np.moveaxis(channels_first, 1, 3)
+    y = np.zeros(x.shape)
+    for n, c in np.ndindex(*x.shape[:2]):
+        a0, a1, a2, b0, b1, b2 = transform if transform.ndim == 1 else transform[n]
+        y[n, c] = scipy.ndimage.affine_transform(
+            x[n, c], [[b1, b0], [a1, a0]], [b2, a2], output=np.float64, order=1, mode=SCIPY_MODES[fill_mode],
+            cval=fill_value,
+        )  # fmt: skip
+    return y
+
+
+def draw_uniform(p: Pick) -> Call:
+    low, high = p.one_of((0.0, 1.0), (-2.0, 0.5))
+    dtype = p.one_of("float64", "float32", "float16")
+    return Call([], {"shape": p.shape(), "minval": low, "maxval": high, "dtype": dtype, "key": p.integer(0, 2**64 - 1)})
+
+
+def random_uniform(shape: Any, minval: float, maxval: float, dtype: str, key: int) -> Any:
+    return philox.uniform(key, shape, dtype).astype(np.float64) * (maxval - minval) + minval
+
+
 def subscripts_first(f: Any, arrays: Any, options: Any) -> Any:
     return f(options["subscripts"], *arrays)
 
@@ -664,4 +783,16 @@ CASES: dict[str, Case] = {
     "global_avg_pool2d": Case(draw_global_pool, global_pool(np.mean), dtype="float"),
     "global_max_pool2d": Case(draw_global_pool, global_pool(np.max)),
     "depth_max_pool2d": Case(draw_depth_pool, depth_max_pool2d),
+    # volumes
+    "conv3d": Case(draw_conv3d, naive.conv3d, dtype="float", loose=3),
+    "conv3d_transpose": Case(draw_conv3d_transpose, naive.conv3d_transpose, dtype="float", loose=3),
+    "max_pool3d": Case(draw_pool3d, naive.max_pool3d),
+    "avg_pool3d": Case(draw_avg_pool3d, naive.avg_pool3d, dtype="float", loose=3),
+    # other grids
+    "adaptive_avg_pool": Case(draw_adaptive, lambda x, **o: naive.adaptive_pool(np.mean, x, **o), dtype="float"),
+    "adaptive_max_pool": Case(draw_adaptive, lambda x, **o: naive.adaptive_pool(np.max, x, **o)),
+    "resize": Case(draw_resize, naive.resize, dtype="float", loose=3),
+    "sample_images": Case(draw_sample_images, sample_images, dtype="float", loose=3),
+    "affine_transform": Case(draw_affine, affine_transform, dtype="float", integers=False, loose=3),
+    "random_uniform": Case(draw_uniform, random_uniform, dtype="option", differentiable=False),
 }

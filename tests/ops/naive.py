@@ -102,3 +102,145 @@ def avg_pool2d(x, pool_size=2, strides=None, padding="valid", data_format="chann
         return cells.sum(axis=1) / (kh * kw if count_include_pad else cells.shape[1])
 
     return pool2d(mean, x, pool_size, strides, padding, data_format)
+
+
+# --- volumes ---------------------------------------------------------------------------------------------------
+
+
+def triple(value):
+    return (value,) * 3 if value is None or isinstance(value, int | str) else tuple(value)
+
+
+def pads_of_volume(padding, size, kernel, strides, dilations):
+    """((front, back), (top, bottom), (left, right)), axis by axis."""
+    settings = zip(triple(padding), size, kernel, strides, dilations, strict=True)
+    return [
+        resolve_padding(p if isinstance(p, str | int) else (p, p), (n, n), (k, k), (s, s), (d, d))[0]
+        for p, n, k, s, d in settings
+    ]
+
+
+def conv3d(x, w, b=None, strides=1, padding="valid", dilations=1, groups=1, data_format="channels_last"):
+    if data_format == "channels_first":
+        y = conv3d(np.moveaxis(x, 1, 4), w, b, strides, padding, dilations, groups)
+        return np.moveaxis(y, 4, 1)
+    strides, dilations, kernel, (cg, o) = triple(strides), triple(dilations), w.shape[:3], w.shape[3:]
+    pads = pads_of_volume(padding, x.shape[1:4], kernel, strides, dilations)
+    sizes = [output_size(*args, *p) for *args, p in zip(x.shape[1:4], kernel, strides, dilations, pads, strict=True)]
+    x = np.pad(x.astype(np.float64), ((0, 0), *pads, (0, 0)))
+    y = np.zeros((x.shape[0], *sizes, o)) + (0 if b is None else b)
+    for place in np.ndindex(*sizes):
+        window = [slice(i * s, i * s + (k - 1) * d + 1, d)
+                  for i, s, k, d in zip(place, strides, kernel, dilations, strict=True)]  # fmt: skip
+        cells = x[(slice(None), *window)]
+        for k in range(o):
+            group = k // (o // groups)
+            part = cells[..., group * cg : (group + 1) * cg] * w[..., k]
+            y[(slice(None), *place, k)] += part.sum(axis=(1, 2, 3, 4))
+    return y
+
+
+def conv3d_transpose(
+    x, w, b=None, strides=1, padding="valid", output_padding=None, dilations=1, data_format="channels_last"
+):
+    """Every input cell adds its kernel, times its value, into a big canvas; ``padding`` cells are cut from its rim."""
+    if data_format == "channels_first":
+        y = conv3d_transpose(np.moveaxis(x, 1, 4), w, b, strides, padding, output_padding, dilations)
+        return np.moveaxis(y, 4, 1)
+    strides, dilations, kernel, o = triple(strides), triple(dilations), w.shape[:3], w.shape[3]
+    kept = [
+        transposed_axis(n, k, s, d, p if isinstance(p, str | int) else (p, p), extra, 0)
+        for n, k, s, d, p, extra in zip(
+            x.shape[1:4], kernel, strides, dilations, triple(padding), triple(output_padding), strict=True
+        )
+    ]
+    wide = [n * s + k * d + s + size for n, k, s, d, (_, size)
+            in zip(x.shape[1:4], kernel, strides, dilations, kept, strict=True)]  # fmt: skip
+    canvas = np.zeros((x.shape[0], *wide, o))
+    for place in np.ndindex(*x.shape[1:4]):
+        for tap in np.ndindex(*kernel):
+            cell = tuple(i * s + u * d for i, s, u, d in zip(place, strides, tap, dilations, strict=True))
+            canvas[(slice(None), *cell)] += x[(slice(None), *place)].astype(np.float64) @ w[tap].T
+    y = canvas[(slice(None), *(slice(first, first + size) for first, size in kept))]
+    return y if b is None else y + b
+
+
+def pool3d(reduce, x, pool_size=2, strides=None, padding="valid", data_format="channels_last"):
+    """``reduce(cells)`` of the cells (N, number of cells, C) of each window that lie inside the volume."""
+    if data_format == "channels_first":
+        return np.moveaxis(pool3d(reduce, np.moveaxis(x, 1, 4), pool_size, strides, padding), 4, 1)
+    kernel = triple(pool_size)
+    strides = kernel if strides is None else triple(strides)
+    n, *size, c = x.shape
+    pads = pads_of_volume(padding, size, kernel, strides, (1, 1, 1))
+    sizes = [output_size(m, k, s, 1, *p) for m, k, s, p in zip(size, kernel, strides, pads, strict=True)]
+    y = np.zeros((n, *sizes, c))
+    for place in np.ndindex(*sizes):
+        starts = [i * s - lo for i, s, (lo, _) in zip(place, strides, pads, strict=True)]
+        window = [slice(max(start, 0), max(start + k, 0)) for start, k in zip(starts, kernel, strict=True)]
+        cells = x[(slice(None), *window)].astype(np.float64)
+        y[(slice(None), *place)] = reduce(cells.reshape(n, int(np.prod(cells.shape[1:4])), c))
+    return y
+
+
+def max_pool3d(x, **options):
+    return pool3d(lambda cells: cells.max(axis=1), x, **options).astype(x.dtype)
+
+
+def avg_pool3d(x, pool_size=2, count_include_pad=False, **options):
+    def mean(cells):
+        return cells.sum(axis=1) / (np.prod(triple(pool_size)) if count_include_pad else cells.shape[1])
+
+    return pool3d(mean, x, pool_size, **options)
+
+
+# --- adaptive pooling and resizing -----------------------------------------------------------------------------
+
+
+def adaptive_pool(reduce, x, output_size, data_format="channels_last"):
+    """Window i of m over n cells goes from floor(i n / m) to ceil((i + 1) n / m), as in PyTorch."""
+    if data_format == "channels_first":
+        return np.moveaxis(adaptive_pool(reduce, np.moveaxis(x, 1, -1), output_size), -1, 1)
+    n, *size, c = x.shape
+    counts = [output_size] * len(size) if isinstance(output_size, int) else list(output_size)
+    y = np.zeros((n, *counts, c), x.dtype if reduce is np.max else np.float64)
+    for place in np.ndindex(*counts):
+        window = [slice(int(np.floor(i * k / m)), int(np.ceil((i + 1) * k / m)))
+                  for i, k, m in zip(place, size, counts, strict=True)]  # fmt: skip
+        cells = x[(slice(None), *window)]
+        y[(slice(None), *place)] = reduce(cells, axis=tuple(range(1, x.ndim - 1)))
+    return y
+
+
+def resize(x, size, interpolation, antialias=False, data_format="channels_last"):
+    """One output cell after the other: weights by the kernel's formula, divided by their sum."""
+    if data_format == "channels_first":
+        return np.moveaxis(resize(np.moveaxis(x, 1, 3), size, interpolation, antialias), 3, 1)
+    x = np.moveaxis(resize_rows(x.astype(np.float64), pair(size)[0], interpolation, antialias), 1, 2)
+    return np.moveaxis(resize_rows(x, pair(size)[1], interpolation, antialias), 1, 2)
+
+
+def resize_rows(x, m, interpolation, antialias):
+    n = x.shape[1]
+    y = np.zeros((x.shape[0], m, *x.shape[2:]))
+    for i in range(m):
+        centre, total = (i + 0.5) * n / m, 0.0
+        for j in range(n):
+            scale = max(n / m, 1) if antialias else 1
+            d = abs(centre - (j + 0.5)) / scale
+            if interpolation == "nearest":
+                weight = float(j == int(centre))
+            elif interpolation == "area":
+                weight = max(0.0, min((i + 1) * n / m, j + 1) - max(i * n / m, j))
+            elif interpolation == "bilinear":
+                weight = max(0.0, 1 - d)
+            elif interpolation == "bicubic":  # Keys 1981, equation 8
+                weight = 1.5 * d**3 - 2.5 * d**2 + 1 if d < 1 else -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2 else 0
+            else:
+                a = int(interpolation[-1])
+                inner = 0 < d < a
+                weight = a * np.sin(np.pi * d) * np.sin(np.pi * d / a) / (np.pi * d) ** 2 if inner else float(d == 0)
+            y[:, i] += weight * x[:, j]
+            total += weight
+        y[:, i] /= total
+    return y

@@ -11,6 +11,7 @@ import functools
 import inspect
 import itertools
 import re
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -25,6 +26,9 @@ Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first
 
 _training: ContextVar[bool] = ContextVar("tinyconv_training", default=False)
 _names: Counter[str] = Counter()
+
+# Called with the shape of every weight before its memory is taken: files that only claim sizes are refused here.
+before_weight: ContextVar[Callable[[tuple[int, ...]], None] | None] = ContextVar("tinyconv_before_weight", default=None)
 
 
 class Parameter(Tensor):
@@ -53,13 +57,22 @@ class Parameter(Tensor):
 
 
 class Call:
-    """One use of a layer on symbolic tensors: an arrow of a model's graph."""
+    """One use of a layer on symbolic tensors: an arrow of a model's graph.
+
+    ``shapes`` are those of its outputs: one, or a list or dictionary of several.
+    """
 
     _clock = itertools.count()
 
-    def __init__(self, layer: Layer, inputs: Any, options: dict[str, Any]) -> None:
-        self.layer, self.inputs, self.options = layer, inputs, options
+    def __init__(self, layer: Layer, inputs: Any, options: dict[str, Any], shapes: Any) -> None:
+        self.layer, self.inputs, self.options, self.shapes = layer, inputs, options, shapes
         self.age = next(Call._clock)
+
+    @property
+    def outputs(self) -> Any:
+        """The symbolic outputs, in the structure of ``shapes``."""
+        index = itertools.count()
+        return _map_shapes(lambda shape: Symbolic(shape, self.layer.dtype, None, self, next(index)), self.shapes)
 
 
 class Symbolic:
@@ -73,8 +86,12 @@ class Symbolic:
     call : Call or None
         ``None`` for an input of the model.
     index : int
-        Which output of the call it is.
+        Which output of the call it is, when all of them stand in one list.
+    source : Layer or None
+        The ``InputLayer`` that stands for an input in models.
     """
+
+    source: Layer | None = None
 
     def __init__(
         self, shape: Shape, dtype: str | None = None, name: str | None = None, call: Call | None = None, index: int = 0
@@ -157,6 +174,7 @@ class Layer:
         self._parameters: list[Parameter] = []
         self._added_losses: list[Tensor] = []
         self._shapes: tuple[Any, Any] | None = None  # of the last call: inputs and outputs
+        self._uses: list[weakref.ref[Call | Symbolic]] = []  # places in graphs, which own them
 
     # --- what subclasses define --------------------------------------------------------------------------------
 
@@ -206,6 +224,8 @@ class Layer:
         """Create a weight of ``shape``; ``initializer`` defaults to Glorot uniform."""
         from tinyconv import constraints, initializers, regularizers
 
+        if (check := before_weight.get()) is not None:
+            check(tuple(shape))
         initialize = initializers.get("glorot_uniform" if initializer is None else initializer)
         parameter = Parameter(
             np.array(initialize(tuple(shape), self.dtype), dtype=self.dtype),
@@ -237,13 +257,13 @@ class Layer:
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        """Weights that training changes."""
-        return [p for p in self.weights if p.requires_grad]
+        """Weights that training changes: none of them when the layer itself is frozen."""
+        return [p for p in self.weights if p.requires_grad] if self._trainable else []
 
     @property
     def non_trainable_weights(self) -> list[Parameter]:
         """Weights that training leaves alone: frozen ones and moving statistics."""
-        return [p for p in self.weights if not p.requires_grad]
+        return [p for p in self.weights if not p.requires_grad] if self._trainable else self.weights
 
     variables = weights
     trainable_variables = trainable_weights
@@ -285,9 +305,13 @@ class Layer:
 
     # --- losses ------------------------------------------------------------------------------------------------
 
-    def add_loss(self, loss: Tensor) -> None:
-        """Add a scalar computed in ``call`` to what training minimises."""
-        self._added_losses.append(loss)
+    def add_loss(self, loss: Tensor | Sequence[Tensor]) -> None:
+        """Add a scalar computed in ``call``, or a list of them, to what training minimises."""
+        losses: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
+        for one in losses:
+            if not isinstance(one, Tensor) or one.shape:
+                raise ValueError(f"{self._title} expected a scalar tensor in add_loss. Received: {one!r}")
+        self._added_losses += losses
 
     @property
     def losses(self) -> list[Tensor]:
@@ -334,26 +358,57 @@ class Layer:
         input_shape = map_structure(lambda x: x.shape, inputs)
         try:
             self._ensure_built(input_shape)
-            shapes = self.compute_output_shape(input_shape)
+            shapes = _as_shapes(self.compute_output_shape(input_shape))
         except LayerError:
             raise
         except ValueError as error:
             raise LayerError(f"{self._title}: {error}") from error
-        call = Call(self, inputs, options)
+        call = Call(self, inputs, options, shapes)
         self._shapes = input_shape, shapes
-        if not isinstance(shapes, list):
-            return Symbolic(shapes, self.dtype, None, call)
-        return [Symbolic(shape, self.dtype, None, call, index) for index, shape in enumerate(shapes)]
+        self._uses = [*(use for use in self._uses if use() is not None), weakref.ref(call)]
+        return call.outputs
 
     def _ensure_built(self, input_shape: Any) -> None:
         self.check_input(input_shape)
         if not self.built:
+            before = None if self._trainable else self.children
             self.build(input_shape)
+            for child in self.children if before is not None else ():
+                if not any(child is old for old in before or ()):  # made by build, after this layer was frozen
+                    child.trainable = False
         self.built = True
 
     def _require_built(self) -> None:
         if not self.built:
             raise ValueError(f"{self._title} has no weights yet: call it on data, or give it an input shape, first")
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs of the layer's first use in a graph: one, or a list or dictionary of several."""
+        use = self._first_use()
+        return use.inputs if isinstance(use, Call) else use
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs of the layer's first use in a graph: one, or a list or dictionary of several.
+
+        Examples
+        --------
+        >>> import tinyconv as tc
+        >>> model = tc.Sequential([tc.Input((4,)), tc.layers.Dense(3, name="features"), tc.layers.Dense(2)])
+        >>> tc.Model(model.input, model.get_layer("features").output).output_shape
+        (None, 3)
+        """
+        use = self._first_use()
+        return use.outputs if isinstance(use, Call) else use
+
+    def _first_use(self) -> Call | Symbolic:
+        for reference in self._uses:
+            if (use := reference()) is not None:
+                return use
+        raise AttributeError(
+            f"{self._title} has no symbolic input and output: it was not called on an Input, or its model is gone"
+        )
 
     @property
     def input_shape(self) -> Any:
@@ -390,6 +445,12 @@ class Layer:
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as plain data; ``from_config`` makes an equal layer (without its weights)."""
+        missing = [name for name in _constructor_arguments(type(self)) if not hasattr(self, name)]
+        if missing:
+            raise LayerError(
+                f"{self._title} cannot be saved: expected an attribute for each argument of its constructor, or a "
+                f"get_config of its own. Received: no attribute {', '.join(map(repr, missing))}"
+            )
         values = {name: registry.serialize(getattr(self, name)) for name in _constructor_arguments(type(self))}
         hint = self.input_shape_hint
         base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
@@ -397,11 +458,34 @@ class Layer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
-        """Make a layer from what ``get_config`` returned."""
-        return cls(**config)
+        """Make a layer from what ``get_config`` returned.
+
+        A constructor without ``**options`` need not know of ``name``, ``trainable`` and ``dtype``: they are set on the
+        layer that it makes.
+        """
+        parameters = inspect.signature(cls.__init__).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return cls(**config)
+        common = {name: config[name] for name in ("name", "trainable", "dtype", "input_shape") if name in config}
+        common = {name: value for name, value in common.items() if name not in parameters}
+        layer = cls(**{name: value for name, value in config.items() if name not in common})
+        plain = Layer(**{"name": "plain", **common})  # which checks them
+        if "name" in common:
+            layer.name = plain.name
+        if "dtype" in common:
+            layer.dtype = plain.dtype
+        if "input_shape" in common:
+            layer.input_shape_hint = plain.input_shape_hint
+        if not plain.trainable:
+            layer.trainable = False
+        return layer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_uses": []}  # weak references cannot be pickled
 
     def __repr__(self) -> str:
-        arguments = {name: getattr(self, name) for name in _constructor_arguments(type(self))}
+        known = [name for name in _constructor_arguments(type(self)) if hasattr(self, name)]
+        arguments = {name: getattr(self, name) for name in known}
         shown = [
             f"{name}={getattr(value, '__name__', None) or repr(value)}"
             for name, value in arguments.items()
@@ -523,6 +607,22 @@ def _holds_unknown_sizes(shapes: Any) -> bool:
     if isinstance(shapes, list | dict):
         return any(_holds_unknown_sizes(shape) for shape in (shapes.values() if isinstance(shapes, dict) else shapes))
     return None in shapes[1:]
+
+
+def _as_shapes(value: Any) -> Any:
+    """What ``compute_output_shape`` returned, in one form: tuples are shapes; several lie in a list or dictionary."""
+    if isinstance(value, dict):
+        return {key: _as_shapes(shape) for key, shape in value.items()}
+    if isinstance(value, list | tuple) and any(isinstance(entry, list | tuple | dict) for entry in value):
+        return [_as_shapes(shape) for shape in value]
+    return tuple(value)
+
+
+def flatten_shapes(shapes: Any) -> list[Shape]:
+    """One shape, or those in a list or dictionary, as a list."""
+    found: list[Shape] = []
+    _map_shapes(found.append, shapes)
+    return found
 
 
 def _map_shapes(f: Callable[[Shape], Any], shapes: Any) -> Any:

@@ -1,12 +1,13 @@
 """Convolution layers.
 
-Letters: ``N`` batch, ``H W`` height and width, ``C`` input channels, ``O`` filters, ``KH KW`` kernel, ``G`` groups.
-Kernels have Keras's layout in both data formats. Shapes below are for ``channels_last``; ``channels_first`` has the
-channels as axis 1.
+Letters: ``N`` batch, ``D H W`` depth, height and width, ``C`` input channels, ``O`` filters, ``KD KH KW`` kernel,
+``G`` groups. Kernels have Keras's layout in both data formats. Shapes below are for ``channels_last``;
+``channels_first`` has the channels as axis 1.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +17,25 @@ from tinyconv import ops
 from tinyconv.geometry import make_transposed_window, make_window
 from tinyconv.layers.base import Parameter, Shape
 from tinyconv.layers.core import Affine
-from tinyconv.layers.images import ImageLayer, as_count, as_padding, as_tuple, map_sizes
+from tinyconv.layers.images import (
+    ImageLayer,
+    as_count,
+    as_padding,
+    as_tuple,
+    map_sizes,
+    output_sizes,
+    padding_of_row,
+)
 from tinyconv.tensor import Tensor
 
 
 class WindowLayer(Affine, ImageLayer):
-    """A layer with weights that slides a window over images (or over sequences: ``axes`` says which)."""
+    """A layer with weights that slides a window over images, sequences or volumes: ``axes`` says which.
+
+    Sequences are images of height 1: what computes with images gets them, their kernels and settings lifted.
+    """
+
+    causal = False  # whether there is padding="causal"
 
     def __init__(
         self, kernel_size: Any, strides: Any = 1, padding: Any = "valid", dilation_rate: Any = 1, **options: Any
@@ -31,25 +45,52 @@ class WindowLayer(Affine, ImageLayer):
         self.kernel_size = as_tuple(kernel_size, "kernel_size", rank)
         self.strides = as_tuple(strides, "strides", rank)
         self.dilation_rate = as_tuple(dilation_rate, "dilation_rate", rank)
-        self.padding = self._as_padding(padding)
+        is_causal = self.causal and isinstance(padding, str) and padding.lower() == "causal"
+        self.padding = "causal" if is_causal else as_padding(padding, rank)
 
-    def _as_padding(self, padding: Any) -> Any:
-        return as_padding(padding)
+    @property
+    def _is_row(self) -> bool:
+        return len(self.axes) == 1
+
+    def _lift(self, inputs: Tensor) -> Tensor:
+        return ops.expand_dims(inputs, self._spatial_axes[0]) if self._is_row else inputs
+
+    def _lower(self, outputs: Tensor) -> Tensor:
+        return ops.squeeze(outputs, self._spatial_axes[0]) if self._is_row else outputs
+
+    def _lifted(self, kernel: Tensor) -> Tensor:
+        return ops.expand_dims(kernel, 0) if self._is_row else kernel
+
+    def _lifted_padding(self) -> Any:
+        if not self._is_row:
+            return self.padding
+        return padding_of_row(self.padding, self.dilation_rate[0] * (self.kernel_size[0] - 1))
+
+    def _geometry(self) -> dict[str, Any]:
+        """Strides, padding and dilations of the operation on lifted inputs."""
+        one = (1,) if self._is_row else ()
+        return {
+            "strides": (*one, *self.strides), "padding": self._lifted_padding(),
+            "dilations": (*one, *self.dilation_rate), "data_format": self.data_format,
+        }  # fmt: skip
 
     def _output_size(self, size: Shape, strict: bool = False) -> Shape:
-        """Height and width of the result for those of the input, ``None`` where unknown."""
+        """Sizes of the result for those of the input, ``None`` where unknown."""
         strict = strict and None not in size
 
-        def f(known: Sequence[int]) -> Sequence[int]:
-            window = make_window(known, self.kernel_size, self.strides, self.padding, self.dilation_rate, strict)
-            return window.output_size(known)
+        def make(padding: Any, size: Any, kernel: Any, strides: Any, dilations: Any) -> Sequence[int]:
+            return make_window(size, kernel, strides, padding, dilations, strict).output_size(size)
+
+        def f(known: tuple[int, ...]) -> Sequence[int]:
+            settings = known, self.kernel_size, self.strides, self.dilation_rate
+            return output_sizes(make, self._lifted_padding(), *((values, 1) for values in settings))
 
         # A window of kernel times dilation cells always fits: it stands for sizes that are not known.
         return map_sizes(f, size, [k * d for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)])
 
 
 class Convolution(WindowLayer):
-    """What Conv1D and Conv2D share."""
+    """What Conv1D, Conv2D and Conv3D share."""
 
     def __init__(
         self,
@@ -88,6 +129,14 @@ class Convolution(WindowLayer):
             raise ValueError(f"input channels must be a multiple of groups={self.groups}. Received: {channels}")
         self.kernel = self._make("kernel", (*self.kernel_size, channels // self.groups, self.filters))
         self._make_bias((self.filters,))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        convolve = ops.conv3d if len(self.axes) == 3 else ops.conv2d
+        y = convolve(
+            self._lift(inputs), self._lifted(self.kernel), self.bias, groups=self.groups, strict=self.strict,
+            **self._geometry(),
+        )  # fmt: skip
+        return self._finish(self._lower(y))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._layout(input_shape[0], *self._output_size(self._size(input_shape), self.strict), self.filters)
@@ -142,14 +191,6 @@ activity_regularizer, kernel_constraint, bias_constraint
     ((2, 28, 28, 20), 520)
     """
 
-    def call(self, inputs: Tensor) -> Tensor:
-        return self._finish(
-            ops.conv2d(
-                inputs, self.kernel, self.bias, self.strides, self.padding, self.dilation_rate, self.groups,
-                self.data_format, self.strict,
-            )
-        )  # fmt: skip
-
 
 class Conv1D(Convolution):
     """1-D convolution over sequences, computed as a 2-D one of height 1.
@@ -176,37 +217,37 @@ class Conv1D(Convolution):
 
     axes = ("length",)
 
-    def _as_padding(self, padding: Any) -> Any:
-        if isinstance(padding, str) and padding.lower() == "causal":
-            return "causal"
-        _padding_of_row(padding, 0)
-        if isinstance(padding, str):
-            return padding.lower()
-        return tuple(padding) if isinstance(padding, Sequence) else padding
+    causal = True
 
-    def _row(self) -> dict[str, Any]:
-        """Arguments of the 2-D convolution of height 1."""
-        reach = self.dilation_rate[0] * (self.kernel_size[0] - 1)
-        return {
-            "strides": (1, *self.strides), "padding": _padding_of_row(self.padding, reach),
-            "dilations": (1, *self.dilation_rate), "strict": self.strict,
-        }  # fmt: skip
 
-    def call(self, inputs: Tensor) -> Tensor:
-        axis = self._spatial_axes[0]
-        y = ops.conv2d(
-            ops.expand_dims(inputs, axis), ops.expand_dims(self.kernel, 0), self.bias, groups=self.groups,
-            data_format=self.data_format, **self._row(),
-        )  # fmt: skip
-        return self._finish(ops.squeeze(y, axis))
+class Conv3D(Convolution):
+    """3-D convolution: every filter is a window that slides over the volume and gives one channel of the result.
 
-    def _output_size(self, size: Shape, strict: bool = False) -> Shape:
-        row = {**self._row(), "strict": strict and None not in size}
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size, strides, dilation_rate : int or (int, int, int)
+        Depth, height and width of the window; its step; distance between its cells.
+    padding : str, int, (int, int, int) or three pairs
+        ``"valid"``, ``"same"``, ``"same_lower"``, or zeros on all sides, per axis, or (before, after) per axis.
+    data_format, groups, activation, use_bias, kernel_initializer, ..., strict
+        As for :class:`Conv2D`.
 
-        def f(known: tuple[int, ...]) -> Sequence[int]:
-            return make_window((1, *known), (1, *self.kernel_size), **row).output_size((1, *known))[1:]
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, filters).
+    Weights: kernel (KD, KH, KW, C / groups, filters), bias (filters,).
 
-        return map_sizes(f, size, [self.kernel_size[0] * self.dilation_rate[0]])
+    Source: S. Ji et al., "3D convolutional neural networks for human action recognition", 2013.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.Conv3D(8, 3, strides=(1, 2, 2), padding="same")
+    >>> layer(np.zeros((1, 4, 6, 6, 2))).shape, layer.count_params()
+    ((1, 4, 3, 3, 8), 440)
+    """
+
+    axes = ("depth", "height", "width")
 
 
 class DepthwiseConv2D(WindowLayer):
@@ -266,17 +307,39 @@ class DepthwiseConv2D(WindowLayer):
         self._make_bias((channels * self.depth_multiplier,))
 
     def call(self, inputs: Tensor) -> Tensor:
+        kernel = self._lifted(self.depthwise_kernel)
         return self._finish(
-            ops.depthwise_conv2d(
-                inputs, self.depthwise_kernel, self.bias, self.strides, self.padding, self.dilation_rate,
-                self.data_format,
-            )
-        )  # fmt: skip
+            self._lower(ops.depthwise_conv2d(self._lift(inputs), kernel, self.bias, **self._geometry()))
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = input_shape[self._channel_axis]
         filters = None if channels is None else channels * self.depth_multiplier
         return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), filters)
+
+
+class DepthwiseConv1D(DepthwiseConv2D):
+    """Convolve every channel of sequences with windows of its own.
+
+    Parameters
+    ----------
+    kernel_size, strides, padding, data_format, dilation_rate
+        As for :class:`Conv1D`.
+    depth_multiplier, activation, use_bias, depthwise_initializer, bias_initializer, ...
+        As for :class:`DepthwiseConv2D`.
+
+    Inputs: (N, length, C). Outputs: (N, new length, C * depth_multiplier).
+    Weights: depthwise_kernel (K, C, depth_multiplier), bias (C * depth_multiplier,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.DepthwiseConv1D(3, depth_multiplier=2, padding="causal")(np.zeros((1, 8, 5))).shape
+    (1, 8, 10)
+    """
+
+    axes = ("length",)
+    causal = True
 
 
 class SeparableConv2D(WindowLayer):
@@ -343,20 +406,42 @@ class SeparableConv2D(WindowLayer):
         channels = self._channels(input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
         self.depthwise_kernel = self._make("depthwise", shape, "depthwise_kernel")
-        shape = (1, 1, channels * self.depth_multiplier, self.filters)
+        shape = (*(1 for _ in self.axes), channels * self.depth_multiplier, self.filters)
         self.pointwise_kernel = self._make("pointwise", shape, "pointwise_kernel")
         self._make_bias((self.filters,))
 
     def call(self, inputs: Tensor) -> Tensor:
-        return self._finish(
-            ops.separable_conv2d(
-                inputs, self.depthwise_kernel, self.pointwise_kernel, self.bias, self.strides, self.padding,
-                self.dilation_rate, self.data_format,
-            )
-        )  # fmt: skip
+        depthwise, pointwise = self._lifted(self.depthwise_kernel), self._lifted(self.pointwise_kernel)
+        y = ops.separable_conv2d(self._lift(inputs), depthwise, pointwise, self.bias, **self._geometry())
+        return self._finish(self._lower(y))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
+
+
+class SeparableConv1D(SeparableConv2D):
+    """A depthwise convolution of sequences, then a convolution of width 1 across channels.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, padding, data_format, dilation_rate
+        As for :class:`Conv1D`.
+    depth_multiplier, activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer, ...
+        As for :class:`SeparableConv2D`.
+
+    Inputs: (N, length, C). Outputs: (N, new length, filters).
+    Weights: depthwise_kernel (K, C, M), pointwise_kernel (1, C * M, filters), bias (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.SeparableConv1D(16, 3)
+    >>> layer(np.zeros((1, 8, 4))).shape, [w.shape for w in layer.weights]
+    ((1, 6, 16), [(3, 4, 1), (1, 4, 16), (16,)])
+    """
+
+    axes = ("length",)
+    causal = True
 
 
 class Conv2DTranspose(WindowLayer):
@@ -411,30 +496,87 @@ class Conv2DTranspose(WindowLayer):
         )  # fmt: skip
         self._describe("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
         self.filters = as_count(filters, "filters")
-        self.output_padding = None if output_padding is None else as_tuple(output_padding, "output_padding", minimum=0)
+        self.output_padding = (
+            None if output_padding is None else as_tuple(output_padding, "output_padding", len(self.axes), 0)
+        )
 
     def build(self, input_shape: Shape) -> None:
         self.kernel = self._make("kernel", (*self.kernel_size, self.filters, self._channels(input_shape)))
         self._make_bias((self.filters,))
 
     def call(self, inputs: Tensor) -> Tensor:
-        return self._finish(
-            ops.conv2d_transpose(
-                inputs, self.kernel, self.bias, self.strides, self.padding, self.output_padding, self.dilation_rate,
-                self.data_format,
-            )
+        extra = self.output_padding
+        convolve = ops.conv3d_transpose if len(self.axes) == 3 else ops.conv2d_transpose
+        y = convolve(
+            self._lift(inputs), self._lifted(self.kernel), self.bias,
+            output_padding=(0, *extra) if extra and self._is_row else extra, **self._geometry(),
         )  # fmt: skip
+        return self._finish(self._lower(y))
 
     def _output_size(self, size: Shape, strict: bool = False) -> Shape:
-        def f(known: Sequence[int]) -> Sequence[int]:
-            return make_transposed_window(
-                known, self.kernel_size, self.strides, self.padding, self.dilation_rate, self.output_padding
-            )[1]
+        def make(padding: Any, size: Any, kernel: Any, strides: Any, dilations: Any, extra: Any) -> Sequence[int]:
+            return make_transposed_window(size, kernel, strides, padding, dilations, extra)[1]
 
-        return map_sizes(f, size, [1000, 1000])
+        def f(known: Sequence[int]) -> Sequence[int]:
+            settings = known, self.kernel_size, self.strides, self.dilation_rate
+            return output_sizes(
+                make, self._lifted_padding(), *((values, 1) for values in settings), (self.output_padding, 0)
+            )
+
+        return map_sizes(f, size, [1000] * len(size))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
+
+
+class Conv1DTranspose(Conv2DTranspose):
+    """Transposed 1-D convolution: the adjoint of :class:`Conv1D`, which makes sequences longer by the strides.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, output_padding, data_format, dilation_rate
+        As for :class:`Conv2DTranspose`, each an integer.
+    padding : str, int or (int, int)
+        As for :class:`Conv2DTranspose`, on (start, end).
+    activation, use_bias, kernel_initializer, bias_initializer, ...
+        As for :class:`Dense`.
+
+    Inputs: (N, length, C). Outputs: (N, new length, filters).
+    Weights: kernel (K, filters, C), bias (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.Conv1DTranspose(8, 3, strides=2, padding="same")(np.zeros((1, 7, 16))).shape
+    (1, 14, 8)
+    """
+
+    axes = ("length",)
+
+
+class Conv3DTranspose(Conv2DTranspose):
+    """Transposed 3-D convolution: the adjoint of :class:`Conv3D`, which grows volumes by the strides.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, padding, data_format, dilation_rate
+        As for :class:`Conv3D`; sizes as for :class:`Conv2DTranspose`.
+    output_padding : int or (int, int, int), optional
+        Cells added at the end; smaller than the strides.
+    activation, use_bias, kernel_initializer, bias_initializer, ...
+        As for :class:`Dense`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, filters).
+    Weights: kernel (KD, KH, KW, filters, C), bias (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.Conv3DTranspose(8, 3, strides=2, padding="same")(np.zeros((1, 2, 3, 3, 16))).shape
+    (1, 4, 6, 6, 8)
+    """
+
+    axes = ("depth", "height", "width")
 
 
 class LocallyConnected2D(WindowLayer):
@@ -490,40 +632,60 @@ class LocallyConnected2D(WindowLayer):
     def check_input(self, input_shape: Shape) -> None:
         super().check_input(input_shape)
         if self.built and self._size(input_shape) != self._built_size:
-            raise ValueError(f"was built for images of size {self._built_size}. Received: shape {input_shape}")
+            raise ValueError(f"was built for inputs of size {self._built_size}. Received: shape {input_shape}")
 
     def build(self, input_shape: Shape) -> None:
         self._built_size = self._size(input_shape)
-        oh, ow = self._output_size(self._built_size)
-        if oh is None or ow is None:
-            raise ValueError(f"the image size must be known. Received: shape {input_shape}")
-        cells = self.kernel_size[0] * self.kernel_size[1]
-        self.kernel: Parameter = self._make("kernel", (oh * ow, cells * self._channels(input_shape), self.filters))
-        self._make_bias((oh, ow, self.filters))
+        places = self._output_size(self._built_size)
+        if None in places:
+            size = "length" if self._is_row else "image size"
+            raise ValueError(f"the {size} must be known. Received: shape {input_shape}")
+        cells = math.prod(self.kernel_size) * self._channels(input_shape)
+        self.kernel: Parameter = self._make("kernel", (math.prod(places), cells, self.filters))  # type: ignore[arg-type]
+        self._make_bias((*places, self.filters))  # type: ignore[arg-type]
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.transpose(inputs, (0, 2, 3, 1)) if self.data_format == "channels_first" else inputs
-        (kh, kw), channels = self.kernel_size, x.shape[3]
+        x = self._lift(inputs)
+        x = ops.transpose(x, (0, 2, 3, 1)) if self.data_format == "channels_first" else x
+        kernel_size, channels = self.kernel_size, x.shape[3]
+        kh, kw = (1, *kernel_size) if self._is_row else kernel_size
         # One depthwise filter per cell of the window copies that cell: (N, OH, OW, C, KH*KW) are the patches.
         pick = np.eye(kh * kw, dtype=x.dtype).reshape(kh, kw, 1, kh * kw).repeat(channels, axis=2)
-        cells = ops.depthwise_conv2d(x, pick, None, self.strides, self.padding, data_format="channels_last")
+        cells = ops.depthwise_conv2d(x, pick, None, **{**self._geometry(), "data_format": "channels_last"})
         n, oh, ow, _ = cells.shape
         patches = ops.reshape(cells, (n, oh * ow, channels, kh * kw))
         kernel = ops.reshape(self.kernel, (oh * ow, kh * kw, channels, self.filters))
         y = ops.reshape(ops.einsum("npck,pkco->npo", patches, kernel), (n, oh, ow, self.filters))
         y = y if self.bias is None else y + self.bias
-        return self._finish(ops.transpose(y, (0, 3, 1, 2)) if self.data_format == "channels_first" else y)
+        y = ops.transpose(y, (0, 3, 1, 2)) if self.data_format == "channels_first" else y
+        return self._finish(self._lower(y))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
 
 
-def _padding_of_row(padding: Any, reach: int) -> Any:
-    """Padding of a sequence as that of an image of height 1."""
-    if padding == "causal":
-        return (0, 0), (reach, 0)
-    if isinstance(padding, str):
-        as_padding(padding)
-        return padding
-    lo, hi = as_tuple(padding, "padding", minimum=0)
-    return (0, 0), (lo, hi)
+class LocallyConnected1D(LocallyConnected2D):
+    """Like :class:`Conv1D`, but every position of the window has weights of its own.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, padding, data_format, activation, use_bias, kernel_initializer, ...
+        As for :class:`Conv1D`, without ``padding="causal"``.
+
+    Inputs: (N, length, C). Outputs: (N, new length, filters).
+    Weights: kernel (new length, K * C, filters), bias (new length, filters), as in Keras 2.
+
+    Raises
+    ------
+    ValueError
+        For sequences of unknown length, or of another length than the weights were built for.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.LocallyConnected1D(8, 3)
+    >>> layer(np.zeros((1, 5, 2))).shape, layer.count_params()
+    ((1, 3, 8), 168)
+    """
+
+    axes = ("length",)

@@ -371,6 +371,25 @@ class Permute(Layer):
         return input_shape[0], *(input_shape[axis] for axis in self.dims)
 
 
+class Identity(Layer):
+    """Outputs are the inputs: a place in a network where something else may stand.
+
+    Inputs and outputs: any shape.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.Identity()([1.0, 2.0]).tolist()
+    [1.0, 2.0]
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+
 class RepeatVector(Layer):
     """Each sample ``n`` times, along a new axis.
 

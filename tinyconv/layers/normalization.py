@@ -12,7 +12,7 @@ from tinyconv.layers.images import as_count
 from tinyconv.tensor import Tensor, no_grad
 
 
-class Normalization(Layer):
+class ScaleAndShift(Layer):
     """What normalising layers share: a learned scale ``gamma`` and shift ``beta``, and outputs like the inputs."""
 
     gamma: Parameter | None
@@ -62,7 +62,7 @@ class Normalization(Layer):
         return input_shape
 
 
-class BatchNormalization(Normalization):
+class BatchNormalization(ScaleAndShift):
     """Give every channel mean 0 and variance 1 over the batch, then scale by ``gamma`` and shift by ``beta``.
 
     In training the batch's own mean and biased variance serve, and moving averages of them are kept
@@ -159,7 +159,7 @@ class BatchNormalization(Normalization):
         return y
 
 
-class LayerNormalization(Normalization):
+class LayerNormalization(ScaleAndShift):
     """Give every sample mean 0 and variance 1 over ``axis``, then scale and shift.
 
     Parameters
@@ -225,7 +225,7 @@ class LayerNormalization(Normalization):
         return self._scale_and_shift(y, [n if i in axes else 1 for i, n in enumerate(inputs.shape)])
 
 
-class GroupNormalization(Normalization):
+class GroupNormalization(ScaleAndShift):
     """Give every group of channels of every sample mean 0 and variance 1, then scale and shift each channel.
 
     Parameters
@@ -295,6 +295,59 @@ class GroupNormalization(Normalization):
         others = tuple(i for i in range(1, grouped.ndim) if i != axis)
         y = ops.reshape(ops.standardize(grouped, others, self.epsilon)[0], shape)
         return self._scale_and_shift(y, [-1 if i == axis else 1 for i in range(inputs.ndim)])
+
+
+class RMSNormalization(Layer):
+    """Divide every sample by its root mean square over ``axis``, then scale: half of layer normalisation.
+
+    Parameters
+    ----------
+    axis : int or tuple of int
+        Axes of the mean.
+    epsilon : float
+        Added to the mean square.
+
+    Inputs: (N, ..., C). Outputs: the same shape. Weights: scale, of the sizes along ``axis``.
+
+    Source: B. Zhang and R. Sennrich, "Root mean square layer normalization", arXiv 1910.07467.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> [round(value, 4) for value in tc.layers.RMSNormalization()([[3.0, 4.0]])[0].tolist()]
+    [0.8485, 1.1314]
+    """
+
+    def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
+        super().__init__(**options)
+        if not epsilon >= 0:
+            raise ValueError(f"epsilon must be >= 0. Received: {epsilon!r}")
+        self.axis = tuple(map(_as_axis, axis)) if isinstance(axis, Sequence) else _as_axis(axis)
+        self.epsilon = epsilon
+
+    def _axes(self, ndim: int) -> list[int]:
+        return sorted(normalize_axis(a, ndim) for a in ([self.axis] if isinstance(self.axis, int) else self.axis))
+
+    def check_input(self, input_shape: Shape) -> None:
+        axes = self._axes(len(input_shape))
+        for axis in axes:
+            _check_axis_exists(input_shape, axis)
+        if self.built:
+            for axis, size in zip(axes, self.scale.shape, strict=True):
+                self._check_axis(input_shape, axis, size)
+
+    def build(self, input_shape: Shape) -> None:
+        self.scale = self.add_weight([_known(input_shape, a) for a in self._axes(len(input_shape))], "ones", "scale")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        axes = self._axes(inputs.ndim)
+        wide = ops.astype(inputs, "float32") if inputs.dtype == "float16" else inputs  # squares would overflow
+        root = ops.sqrt(ops.mean(ops.square(wide), axes, keepdims=True) + self.epsilon)
+        y = ops.astype(wide / root, inputs.dtype)
+        return y * ops.reshape(self.scale, [n if i in axes else 1 for i, n in enumerate(inputs.shape)])
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
 
 
 class UnitNormalization(Layer):

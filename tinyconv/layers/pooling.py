@@ -11,7 +11,15 @@ from typing import Any
 from tinyconv import ops
 from tinyconv.geometry import make_pool_window
 from tinyconv.layers.base import Shape
-from tinyconv.layers.images import ImageLayer, as_count, as_padding, as_tuple, map_sizes
+from tinyconv.layers.images import (
+    ImageLayer,
+    as_count,
+    as_padding,
+    as_tuple,
+    map_sizes,
+    output_sizes,
+    padding_of_row,
+)
 from tinyconv.tensor import Tensor
 
 
@@ -31,32 +39,29 @@ class Pooling(ImageLayer):
         rank = len(self.axes)
         self.pool_size = as_tuple(pool_size, "pool_size", rank)
         self.strides = self.pool_size if strides is None else as_tuple(strides, "strides", rank)
-        self.padding = as_padding(padding) if rank == 2 else _padding_of_sequence(padding)
+        self.padding = as_padding(padding, rank)
         self.strict = bool(strict)
 
     def call(self, inputs: Tensor) -> Tensor:
-        if len(self.axes) == 2:
-            return self._pool(inputs, *self._window())
-        axis = self._spatial_axes[0]
-        return ops.squeeze(self._pool(ops.expand_dims(inputs, axis), *self._window()), axis)
+        if len(self.axes) > 1:
+            return self._pool(inputs, self.pool_size, self.strides, self.padding)
+        axis = self._spatial_axes[0]  # a sequence is an image of height 1
+        window = (1, *self.pool_size), (1, *self.strides), padding_of_row(self.padding)
+        return ops.squeeze(self._pool(ops.expand_dims(inputs, axis), *window), axis)
 
     def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
         raise NotImplementedError
 
-    def _window(self) -> tuple[Any, Any, Any]:
-        """Pool size, strides and padding over images; a sequence is an image of height 1."""
-        if len(self.axes) == 2:
-            return self.pool_size, self.strides, self.padding
-        padding = self.padding if isinstance(self.padding, str) else ((0, 0), self.padding)
-        return (1, *self.pool_size), (1, *self.strides), padding
-
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size, window = self._size(input_shape), self._window()
+        size = self._size(input_shape)
         strict = self.strict and None not in size
+        padding = padding_of_row(self.padding) if len(size) == 1 else self.padding
+
+        def make(padding: Any, size: Any, pool_size: Any, strides: Any) -> Sequence[int]:
+            return make_pool_window(size, pool_size, strides, padding, strict).output_size(size)
 
         def f(known: Sequence[int]) -> Sequence[int]:
-            image = (1,) * (2 - len(known)) + tuple(known)
-            return make_pool_window(image, *window, strict).output_size(image)[-len(known) :]
+            return output_sizes(make, padding, (known, 1), (self.pool_size, 1), (self.strides, 1))
 
         # A window of the pool's own size always fits: it stands for sizes that are not known.
         return self._layout(input_shape[0], *map_sizes(f, size, self.pool_size), input_shape[self._channel_axis])
@@ -95,7 +100,8 @@ class MaxPooling2D(Pooling):
     """
 
     def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
-        return ops.max_pool2d(inputs, pool_size, strides, padding, self.data_format, self.strict)
+        pool = ops.max_pool3d if len(self.axes) == 3 else ops.max_pool2d
+        return pool(inputs, pool_size, strides, padding, self.data_format, self.strict)
 
 
 class MaxPooling1D(MaxPooling2D):
@@ -120,6 +126,30 @@ class MaxPooling1D(MaxPooling2D):
     """
 
     axes = ("length",)
+
+
+class MaxPooling3D(MaxPooling2D):
+    """Largest value of each window of a volume.
+
+    Parameters
+    ----------
+    pool_size, strides : int or (int, int, int)
+        Depth, height and width of the window, and its step, which is its size by default.
+    padding : str, int, (int, int, int) or three pairs
+        As for :class:`Conv3D`; smaller than the window.
+    data_format, strict
+        As for :class:`MaxPooling2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.MaxPooling3D((1, 2, 2))(np.zeros((1, 3, 4, 5, 2))).shape
+    (1, 3, 2, 2, 2)
+    """
+
+    axes = ("depth", "height", "width")
 
 
 class AveragePooling2D(Pooling):
@@ -155,9 +185,8 @@ class AveragePooling2D(Pooling):
         self.count_include_pad = bool(count_include_pad)
 
     def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
-        return ops.avg_pool2d(
-            inputs, pool_size, strides, padding, self.data_format, self.count_include_pad, self.strict
-        )
+        pool = ops.avg_pool3d if len(self.axes) == 3 else ops.avg_pool2d
+        return pool(inputs, pool_size, strides, padding, self.data_format, self.count_include_pad, self.strict)
 
 
 class AveragePooling1D(AveragePooling2D):
@@ -180,6 +209,28 @@ class AveragePooling1D(AveragePooling2D):
     """
 
     axes = ("length",)
+
+
+class AveragePooling3D(AveragePooling2D):
+    """Mean of each window of a volume.
+
+    Parameters
+    ----------
+    pool_size, strides, padding, data_format, strict
+        As for :class:`MaxPooling3D`.
+    count_include_pad : bool
+        As for :class:`AveragePooling2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.AveragePooling3D(2, padding="same")(np.ones((1, 3, 4, 5, 2))).shape
+    (1, 2, 2, 3, 2)
+    """
+
+    axes = ("depth", "height", "width")
 
 
 class GlobalPooling(ImageLayer):
@@ -283,6 +334,200 @@ class GlobalMaxPooling1D(GlobalMaxPooling2D):
     axes = ("length",)
 
 
+class GlobalAveragePooling3D(GlobalAveragePooling2D):
+    """Mean over a volume: one number per channel.
+
+    Parameters
+    ----------
+    data_format, keepdims
+        As for :class:`GlobalAveragePooling2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, C), or (N, 1, 1, 1, C) with ``keepdims``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalAveragePooling3D()([[[[[3.0]]], [[[1.0]]]]]).tolist()
+    [[2.0]]
+    """
+
+    axes = ("depth", "height", "width")
+
+
+class GlobalMaxPooling3D(GlobalMaxPooling2D):
+    """Maximum over a volume: one number per channel.
+
+    Parameters
+    ----------
+    data_format, keepdims
+        As for :class:`GlobalAveragePooling2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, C), or (N, 1, 1, 1, C) with ``keepdims``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.GlobalMaxPooling3D()([[[[[3.0]]], [[[1.0]]]]]).tolist()
+    [[3.0]]
+    """
+
+    axes = ("depth", "height", "width")
+
+
+class AdaptivePooling(ImageLayer):
+    """What pooling to a given size shares."""
+
+    def __init__(self, output_size: Any, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.output_size = as_tuple(output_size, "output_size", len(self.axes))
+
+    _pool: Callable[..., Tensor]
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return type(self)._pool(inputs, self.output_size, self.data_format)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._layout(input_shape[0], *self.output_size, input_shape[self._channel_axis])
+
+
+class AdaptiveAveragePooling2D(AdaptivePooling):
+    """Means of as many windows as wanted, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int or (int, int)
+        Number of windows along height and width. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.AdaptiveAveragePooling2D((3, 2))(np.zeros((1, 7, 5, 4))).shape
+    (1, 3, 2, 4)
+    """
+
+    _pool = staticmethod(ops.adaptive_avg_pool)
+
+
+class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
+    """Means of as many windows as wanted over sequences, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int
+        Number of windows. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, length, C). Outputs: (N, output_size, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.AdaptiveAveragePooling1D(2)([[[1.0], [2.0], [6.0]]])[0, :, 0].tolist()
+    [1.5, 4.0]
+    """
+
+    axes = ("length",)
+
+
+class AdaptiveAveragePooling3D(AdaptiveAveragePooling2D):
+    """Means of as many windows as wanted over volumes, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int or (int, int, int)
+        Number of windows along depth, height and width. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.AdaptiveAveragePooling3D(2)(np.zeros((1, 3, 7, 5, 4))).shape
+    (1, 2, 2, 2, 4)
+    """
+
+    axes = ("depth", "height", "width")
+
+
+class AdaptiveMaxPooling2D(AdaptivePooling):
+    """Maxima of as many windows as wanted, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int or (int, int)
+        Number of windows along height and width. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.AdaptiveMaxPooling2D((3, 2))(np.zeros((1, 7, 5, 4))).shape
+    (1, 3, 2, 4)
+    """
+
+    _pool = staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
+    """Maxima of as many windows as wanted over sequences, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int
+        Number of windows. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, length, C). Outputs: (N, output_size, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.AdaptiveMaxPooling1D(2)([[[1.0], [2.0], [6.0]]])[0, :, 0].tolist()
+    [2.0, 6.0]
+    """
+
+    axes = ("length",)
+
+
+class AdaptiveMaxPooling3D(AdaptiveMaxPooling2D):
+    """Maxima of as many windows as wanted over volumes, whatever the size of the inputs.
+
+    Parameters
+    ----------
+    output_size : int or (int, int, int)
+        Number of windows along depth, height and width. Window i of m
+        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.AdaptiveMaxPooling3D(2)(np.zeros((1, 3, 7, 5, 4))).shape
+    (1, 2, 2, 2, 4)
+    """
+
+    axes = ("depth", "height", "width")
+
+
 class DepthMaxPooling2D(ImageLayer):
     """Maximum over groups of neighbouring channels at each position.
 
@@ -320,9 +565,3 @@ class DepthMaxPooling2D(ImageLayer):
             raise ValueError(f"channels must be a multiple of depth={self.depth}. Received: shape {input_shape}")
         groups = None if channels is None else channels // self.depth
         return self._layout(input_shape[0], *self._size(input_shape), groups)
-
-
-def _padding_of_sequence(padding: Any) -> Any:
-    if isinstance(padding, str):
-        return as_padding(padding)
-    return as_tuple(padding, "padding", minimum=0)

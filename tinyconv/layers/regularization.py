@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import backends, ops, random, regularizers
+from tinyconv import ops, random, regularizers
 from tinyconv.layers.base import Layer, Shape
 from tinyconv.layers.images import ImageLayer
+from tinyconv.ops.activation import SELU_ALPHA, SELU_SCALE
 from tinyconv.tensor import Tensor
 
 
@@ -66,18 +67,11 @@ class Dropout(RandomLayer):
         self.rate = _as_rate(rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
-    def _mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        if self.noise_shape is None:
-            return None
-        if len(self.noise_shape) != len(shape):
-            raise ValueError(f"noise_shape {self.noise_shape} must have one entry per axis. Received: shape {shape}")
-        return tuple(n if wanted is None else wanted for wanted, n in zip(self.noise_shape, shape, strict=True))
-
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or not self.rate:
             return inputs
         with self._drawing():
-            return ops.dropout(inputs, self.rate, noise_shape=self._mask_shape(inputs.shape))
+            return ops.dropout(inputs, self.rate, noise_shape=_mask_shape(self.noise_shape, inputs.shape))
 
 
 class SpatialDropout2D(RandomLayer, ImageLayer):
@@ -116,6 +110,101 @@ class SpatialDropout2D(RandomLayer, ImageLayer):
         mask_shape = tuple(1 if axis in self._spatial_axes else n for axis, n in enumerate(inputs.shape))
         with self._drawing():
             return ops.dropout(inputs, self.rate, noise_shape=mask_shape)
+
+
+class SpatialDropout1D(SpatialDropout2D):
+    """Drop whole channels of sequences.
+
+    Parameters
+    ----------
+    rate, data_format, seed
+        As for :class:`SpatialDropout2D`.
+
+    Inputs: (N, length, C). Outputs: the same shape; in inference the inputs themselves.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> y = tc.layers.SpatialDropout1D(0.5, seed=3)(np.ones((1, 4, 100)), training=True)
+    >>> bool((y == y[:, :1]).all())
+    True
+    """
+
+    axes = ("length",)
+
+    def __init__(
+        self, rate: float, seed: int | None = None, data_format: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(rate, data_format, seed, **options)
+
+
+class SpatialDropout3D(SpatialDropout2D):
+    """Drop whole channels of volumes.
+
+    Parameters
+    ----------
+    rate, data_format, seed
+        As for :class:`SpatialDropout2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: the same shape; in inference the inputs themselves.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> y = tc.layers.SpatialDropout3D(0.5, seed=3)(np.ones((1, 2, 4, 4, 100)), training=True)
+    >>> bool((y == y[:, :1, :1, :1]).all())
+    True
+    """
+
+    axes = ("depth", "height", "width")
+
+
+class AlphaDropout(RandomLayer):
+    """Dropout for SELU networks: keeps mean and variance of standardised inputs.
+
+    Dropped inputs become SELU's limit for very negative ones, and the result is scaled and shifted.
+
+    Parameters
+    ----------
+    rate : float
+        Probability of dropping an input, in [0, 1).
+    noise_shape : tuple of int or None, optional
+        As for :class:`Dropout`.
+    seed : int, optional
+        Gives the layer a random stream of its own.
+
+    Inputs: any shape. Outputs: the same shape; in inference the inputs themselves.
+
+    Source: G. Klambauer et al., "Self-normalizing neural networks", arXiv 1706.02515, section "alpha dropout".
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> y = tc.layers.AlphaDropout(0.3, seed=1)(np.random.default_rng(0).normal(size=(300, 300)), training=True)
+    >>> abs(float(y.mean())) < 0.02, abs(float(y.std()) - 1) < 0.02
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, **options)
+        self.rate = _as_rate(rate)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        if not training or not self.rate:
+            return inputs
+        limit = -SELU_ALPHA * SELU_SCALE
+        scale = ((1 - self.rate) * (1 + self.rate * limit**2)) ** -0.5
+        with self._drawing():
+            shape = _mask_shape(self.noise_shape, inputs.shape) or inputs.shape
+            kept = ops.greater_equal(ops.random_uniform(shape, dtype=inputs.dtype), self.rate)
+        return scale * ops.where(kept, inputs, limit) - scale * limit * self.rate
 
 
 class GaussianNoise(RandomLayer):
@@ -222,12 +311,20 @@ def _as_rate(rate: Any) -> float:
     return float(rate)
 
 
+def _mask_shape(noise_shape: Shape | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """``noise_shape`` with the inputs' sizes in place of None; None where none is given."""
+    if noise_shape is None:
+        return None
+    if len(noise_shape) != len(shape):
+        raise ValueError(f"noise_shape {noise_shape} must have one entry per axis. Received: shape {shape}")
+    return tuple(n if wanted is None else wanted for wanted, n in zip(noise_shape, shape, strict=True))
+
+
 def _standard_normal_like(x: Tensor) -> Tensor:
     """Normal random numbers of the shape and dtype of ``x``, from two uniform ones each.
 
     Source: G. Box and M. Muller, "A note on the generation of random normal deviates", 1958.
     """
     dtype = np.promote_types(x.dtype, np.float32)
-    backend = backends.of(x.data)
-    u, v = (Tensor._of(backend.random_uniform(random.next_key(), x.shape, dtype)) for _ in range(2))
+    u, v = (ops.random_uniform(x.shape, dtype=dtype) for _ in range(2))
     return ops.astype(ops.sqrt(-2 * ops.log(1 - u)) * ops.cos(2 * math.pi * v), x.dtype)

@@ -1,4 +1,4 @@
-"""Layers that enlarge or crop images and sequences.
+"""Layers that enlarge or crop images, sequences and volumes.
 
 Shapes below are for ``channels_last``; ``channels_first`` has the channels as axis 1.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tinyconv import ops
 from tinyconv.layers.base import Shape
-from tinyconv.layers.images import ImageLayer, as_tuple
+from tinyconv.layers.images import ImageLayer, as_interpolation, as_tuple
+from tinyconv.ops.resampling import along_axis, resizing_matrix
 from tinyconv.tensor import Tensor
 
 
@@ -20,18 +19,21 @@ class BorderLayer(ImageLayer):
     """A layer that adds or removes cells at the borders."""
 
     def _as_borders(self, value: Any, name: str) -> Any:
-        """Every form of borders as (before, after) for sequences, ((top, bottom), (left, right)) for images."""
-        if len(self.axes) == 1:
+        """Every form of borders as (before, after) for sequences, else as such pairs, one for each axis."""
+        rank = len(self.axes)
+        if rank == 1:
             return as_tuple(value, name, minimum=0)
-        entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
+        entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * rank
         try:
-            top_bottom, left_right = (as_tuple(entry, name, minimum=0) for entry in entries)
+            pairs = tuple(as_tuple(entry, name, minimum=0) for entry in entries)
         except ValueError:
+            pairs = ()
+        if len(pairs) != rank:
+            pair = "((top, bottom), (left, right))" if rank == 2 else "a pair (before, after) for each of them"
             raise ValueError(
-                f"{name} must be an integer >= 0, (height, width) or ((top, bottom), (left, right)). "
-                f"Received: {value!r}"
-            ) from None
-        return top_bottom, left_right
+                f"{name} must be an integer >= 0, ({', '.join(self.axes)}) or {pair}. Received: {value!r}"
+            )
+        return pairs
 
     def _along_axes(self, borders: Any) -> list[tuple[int, int, int]]:
         """Axis, cells before and cells after."""
@@ -96,6 +98,28 @@ class ZeroPadding1D(ZeroPadding2D):
     """
 
     axes = ("length",)
+
+
+class ZeroPadding3D(ZeroPadding2D):
+    """Surround volumes with zeros.
+
+    Parameters
+    ----------
+    padding : int, (int, int, int) or three pairs
+        Cells on all sides; on (depth, height, width); (before, after) for each of them.
+    data_format : str, optional
+        As for :class:`ZeroPadding2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: the same with the padding added to D, H and W.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.ZeroPadding3D((0, 1, 2))(np.ones((1, 4, 5, 6, 1))).shape
+    (1, 4, 7, 10, 1)
+    """
+
+    axes = ("depth", "height", "width")
 
 
 class Cropping2D(BorderLayer):
@@ -168,6 +192,31 @@ class Cropping1D(Cropping2D):
         super().__init__(cropping, data_format, **options)
 
 
+class Cropping3D(Cropping2D):
+    """Cut cells off the borders of volumes.
+
+    Parameters
+    ----------
+    cropping : int, (int, int, int) or three pairs
+        From all sides; from (depth, height, width); (before, after) for each of them.
+    data_format : str, optional
+        As for :class:`Cropping2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: the same with D, H and W reduced.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.Cropping3D(((0, 1), (1, 1), (2, 2)))(np.ones((1, 4, 5, 6, 1))).shape
+    (1, 3, 3, 2, 1)
+    """
+
+    axes = ("depth", "height", "width")
+
+    def __init__(self, cropping: Any = 1, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(cropping, data_format, **options)
+
+
 class UpSampling2D(ImageLayer):
     """Enlarge images by whole factors.
 
@@ -178,7 +227,8 @@ class UpSampling2D(ImageLayer):
     data_format : str, optional
         ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
     interpolation : str
-        ``"nearest"`` repeats cells; ``"bilinear"`` interpolates between their centres, as OpenCV's ``INTER_LINEAR``.
+        ``"nearest"`` repeats cells; ``"bilinear"`` interpolates between their centres, as OpenCV's ``INTER_LINEAR``;
+        ``"bicubic"``, ``"lanczos3"``, ``"lanczos5"`` as in :func:`tinyconv.ops.resize`.
 
     Inputs: (N, H, W, C). Outputs: (N, H * size, W * size, C).
 
@@ -194,17 +244,15 @@ class UpSampling2D(ImageLayer):
     ) -> None:
         super().__init__(data_format, **options)
         self.size = as_tuple(size, "size", len(self.axes))
-        if interpolation not in ("nearest", "bilinear"):
-            raise ValueError(f"interpolation must be 'nearest' or 'bilinear'. Received: {interpolation!r}")
-        self.interpolation = interpolation
+        self.interpolation = as_interpolation(interpolation)
 
     def call(self, inputs: Tensor) -> Tensor:
         for axis, factor in zip(self._spatial_axes, self.size, strict=True):
             if self.interpolation == "nearest":
                 inputs = ops.repeat(inputs, factor, axis)
             else:
-                matrix = _interpolation_matrix(inputs.shape[axis], factor).astype(inputs.dtype)
-                inputs = ops.moveaxis(ops.matmul(ops.moveaxis(inputs, axis, -1), matrix), -1, axis)
+                n = inputs.shape[axis]
+                inputs = along_axis(inputs, resizing_matrix(n, n * factor, self.interpolation), axis)
         return inputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -219,7 +267,7 @@ class UpSampling1D(UpSampling2D):
     ----------
     size : int
         How many times.
-    data_format : str, optional
+    data_format, interpolation
         As for :class:`UpSampling2D`.
 
     Inputs: (N, length, C). Outputs: (N, length * size, C).
@@ -234,7 +282,23 @@ class UpSampling1D(UpSampling2D):
     axes = ("length",)
 
 
-def _interpolation_matrix(n: int, factor: int) -> np.ndarray:
-    """Weights (n, n * factor) of linear interpolation between the centres of cells; the ends continue flat."""
-    centres = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
-    return np.maximum(0, 1 - np.abs(np.arange(n)[:, None] - centres))
+class UpSampling3D(UpSampling2D):
+    """Enlarge volumes by whole factors.
+
+    Parameters
+    ----------
+    size : int or (int, int, int)
+        Factors for depth, height and width.
+    data_format, interpolation
+        As for :class:`UpSampling2D`.
+
+    Inputs: (N, D, H, W, C). Outputs: (N, D * size, H * size, W * size, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.UpSampling3D((1, 2, 3))(np.ones((1, 4, 5, 6, 1))).shape
+    (1, 4, 10, 18, 1)
+    """
+
+    axes = ("depth", "height", "width")

@@ -105,6 +105,7 @@ from tinyconv.ops.reduction import (
     sum,
     var,
 )  # fmt: skip
+from tinyconv.ops.resampling import adaptive_avg_pool, adaptive_max_pool, affine_transform, resize, sample_images
 from tinyconv.ops.shape import (
     broadcast_to,
     concatenate,
@@ -126,27 +127,32 @@ from tinyconv.ops.shape import (
     tile,
     transpose,
 )  # fmt: skip
-from tinyconv.ops.stochastic import dropout
+from tinyconv.ops.stochastic import dropout, random_uniform
+from tinyconv.ops.volumes import avg_pool3d, conv3d, conv3d_transpose, max_pool3d
 from tinyconv.tensor import stop_gradient
 
 abs = absolute
 pow = power
 
 __all__ = [
-    "abs", "absolute", "add", "all", "any", "arccos", "arcsin", "arctan", "arctan2", "argmax", "argmin", "argsort",
-    "astype", "avg_pool2d", "batch_norm", "broadcast_to", "ceil", "clip", "concatenate", "conv2d", "conv2d_transpose",
-    "cos", "cosh", "cumsum", "depth_max_pool2d", "depthwise_conv2d", "divide", "dot", "dropout", "einsum", "elu",
-    "equal", "erf", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "gelu", "getitem",
-    "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "hard_sigmoid", "hard_silu", "heaviside",
-    "isfinite", "isinf", "isnan", "layer_norm", "leaky_relu", "less", "less_equal", "local_response_norm", "log",
-    "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "matmul", "max", "max_pool2d",
-    "maximum", "mean", "min", "minimum", "mish", "moveaxis", "multiply", "negative", "not_equal", "outer", "pad", "pow",
-    "power", "prod", "reciprocal", "relu", "relu6", "remainder", "repeat", "reshape", "rint", "roll", "selu",
-    "separable_conv2d", "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "softsign", "sort", "split",
-    "sqrt", "square", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tensordot", "tile", "transpose", "true_conv2d", "var", "where",
+    "abs", "absolute", "adaptive_avg_pool", "adaptive_max_pool", "add", "affine_transform", "all", "any", "arccos",
+    "arcsin", "arctan", "arctan2", "argmax", "argmin", "argsort", "astype", "avg_pool2d", "avg_pool3d",
+    "batch_norm", "broadcast_to", "ceil", "clip", "concatenate", "conv2d", "conv2d_transpose", "conv3d",
+    "conv3d_transpose", "cos", "cosh", "cumsum", "depth_max_pool2d", "depthwise_conv2d", "divide", "dot", "dropout",
+    "einsum", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide",
+    "gelu", "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "hard_sigmoid",
+    "hard_silu", "heaviside", "isfinite", "isinf", "isnan", "layer_norm", "leaky_relu", "less", "less_equal",
+    "local_response_norm", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp",
+    "matmul", "max", "max_pool2d", "max_pool3d", "maximum", "mean", "min", "minimum", "mish", "moveaxis",
+    "multiply", "negative", "not_equal", "outer", "pad", "pow", "power", "prod", "random_uniform", "reciprocal",
+    "relu", "relu6", "remainder", "repeat", "reshape", "resize", "rint", "roll", "sample_images", "selu",
+    "separable_conv2d", "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "softsign", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum",
+    "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "transpose", "true_conv2d", "var",
+    "where",
 ]  # fmt: skip
 
 from tinyconv.ops import methods  # noqa: E402  (attaches to Tensor what is defined above)
+from tinyconv.ops import nn as nn  # noqa: E402
 
 methods.attach()

@@ -126,17 +126,8 @@ def conv2d(
     x, w = _operands(x, w, "conv2d")
     first = _is_channels_first(data_format)
     x = transpose(x, (0, 2, 3, 1)) if first else x
-    n_channels, (kh, kw, c, o) = x.shape[3], w.shape
-    if groups < 1 or n_channels != c * groups or o % groups:
-        raise ValueError(
-            f"conv2d expected {n_channels} input channels to be {c} (kernel axis 2) times groups={groups}, and "
-            f"{o} filters to be a multiple of groups. Received: input {x.shape} (channels last), kernel {w.shape}"
-        )
-    if b is not None:
-        x, b = promote(x, as_tensor(b))
-        if b.shape != (o,):
-            raise ValueError(f"conv2d expected a bias of shape ({o},). Received: {b.shape}")
-    window = make_window(x.shape[1:3], (kh, kw), strides, padding, dilations, strict)
+    b = check_channels(x, w, b, groups, "conv2d")
+    window = make_window(x.shape[1:3], w.shape[:2], strides, padding, dilations, strict)
     y = Conv2D(window, groups)(x, w, b)
     return transpose(y, (0, 3, 1, 2)) if first else y
 
@@ -245,6 +236,22 @@ def _operands(x: Any, w: Any, name: str) -> tuple[Tensor, Tensor]:
     if x.dtype != w.dtype:
         raise ValueError(f"{name} expected images and kernels of one dtype. Received: {x.dtype} and {w.dtype}")
     return x, w
+
+
+def check_channels(x: Tensor, w: Tensor, b: Any, groups: int, name: str) -> Tensor | None:
+    """The bias as a tensor; raise unless channels, kernels (..., C/G, O), bias and groups fit together."""
+    n_channels, axis, (c, o) = x.shape[-1], w.ndim - 2, w.shape[-2:]
+    if groups < 1 or n_channels != c * groups or o % groups:
+        raise ValueError(
+            f"{name} expected {n_channels} input channels to be {c} (kernel axis {axis}) times groups={groups}, and "
+            f"{o} filters to be a multiple of groups. Received: input {x.shape} (channels last), kernel {w.shape}"
+        )
+    if b is None:
+        return None
+    bias = promote(x, as_tensor(b))[1]
+    if bias.shape != (o,):
+        raise ValueError(f"{name} expected a bias of shape ({o},). Received: {bias.shape}")
+    return bias
 
 
 def _is_channels_first(data_format: str | None) -> bool:

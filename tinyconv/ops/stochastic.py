@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from tinyconv import random
+from tinyconv import backends, config, random
 from tinyconv.function import Function
 from tinyconv.ops.elementwise import as_float
 from tinyconv.tensor import Tensor
@@ -49,3 +50,30 @@ def dropout(
         raise ValueError(f"rate must lie in [0, 1). Received: {rate!r}")
     x = as_float(x)
     return Dropout(rate, random.next_key() if key is None else key, noise_shape)(x) if rate else x
+
+
+def random_uniform(
+    shape: Sequence[int], minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, key: int | None = None
+) -> Tensor:
+    """Random numbers, equally likely anywhere in [minval, maxval).
+
+    Parameters
+    ----------
+    shape : tuple of int
+    minval, maxval : float
+        Limits; the upper one is never reached but by rounding.
+    dtype : dtype, optional
+        Float type; ``config.floatx()`` by default.
+    key : int, optional
+        Repeats the same numbers; a fresh key of the global generator by default.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> x = tc.ops.random_uniform((2, 3), -1.0, 1.0, key=5)
+    >>> x.shape, bool((abs(x) <= 1).all())
+    ((2, 3), True)
+    """
+    key = random.next_key() if key is None else key
+    x = Tensor._of(backends.default().random_uniform(key, tuple(shape), dtype or config.floatx()))
+    return x if (minval, maxval) == (0.0, 1.0) else x * (maxval - minval) + minval
