@@ -13,6 +13,7 @@ from typing import Any
 
 from tinyconv import config, ops
 from tinyconv.registry import Configurable, Registry
+from tinyconv.registry import serialize as serialize  # Keras has it here too
 from tinyconv.tensor import Tensor
 
 _registry = Registry("constraint")
@@ -29,6 +30,9 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return None if identifier is None else _registry.get(identifier)
 
 
+deserialize = get
+
+
 class Constraint(Configurable):
     """Base class: subclasses define ``__call__(self, w)`` and keep their arguments as attributes of the same names."""
 
@@ -40,6 +44,15 @@ class Constraint(Configurable):
 @_registry.register()
 class MinMaxNorm(Constraint):
     """Norms brought into [min_value, max_value], all the way or by the fraction ``rate`` of the way.
+
+    Parameters
+    ----------
+    min_value, max_value : float
+        Limits of the norms.
+    rate : float in [0, 1]
+        How far norms outside move to the nearest limit.
+    axis : int or tuple of int
+        Axes of w over which norms are taken.
 
     Examples
     --------
@@ -67,6 +80,13 @@ class MinMaxNorm(Constraint):
 class MaxNorm(Constraint):
     """Norms greater than ``max_value`` scaled down to it.
 
+    Parameters
+    ----------
+    max_value : float
+        Limit of the norms.
+    axis : int or tuple of int
+        Axes of w over which norms are taken.
+
     Examples
     --------
     >>> MaxNorm(1.0)([[3.0, 0.6], [4.0, 0.0]]).numpy().round(3).tolist()
@@ -87,6 +107,11 @@ class MaxNorm(Constraint):
 class UnitNorm(Constraint):
     """Norms scaled to 1.
 
+    Parameters
+    ----------
+    axis : int or tuple of int
+        Axes of w over which norms are taken.
+
     Examples
     --------
     >>> UnitNorm()([[3.0], [4.0]]).numpy().round(3).tolist()
@@ -102,7 +127,7 @@ class UnitNorm(Constraint):
 
 @_registry.register("nonneg", "non_negative")
 class NonNeg(Constraint):
-    """Negative weights become 0.
+    """Negative weights become 0; w may have any shape.
 
     Examples
     --------

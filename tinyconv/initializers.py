@@ -18,6 +18,7 @@ import numpy as np
 
 from tinyconv import config, random
 from tinyconv.registry import Configurable, Registry
+from tinyconv.registry import serialize as serialize  # Keras has it here too
 
 Shape = Sequence[int]
 
@@ -35,6 +36,7 @@ def get(identifier: Any) -> Callable[..., Any]:
     return _registry.get(identifier)
 
 
+deserialize = get
 
 
 class Initializer(Configurable):
@@ -57,7 +59,7 @@ class Initializer(Configurable):
 
 @_registry.register()
 class Constant(Initializer):
-    """All weights equal ``value``.
+    """All weights, of any shape, equal ``value``.
 
     Examples
     --------
@@ -74,7 +76,14 @@ class Constant(Initializer):
 
 @_registry.register("zero")
 class Zeros(Initializer):
-    """All weights 0: right for biases; kernels of zeros keep all neurons of a layer identical for ever."""
+    """All weights, of any shape, 0: right for biases; kernels of zeros keep all neurons of a layer identical for ever.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import Zeros
+    >>> Zeros()((2, 3)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
 
     def __call__(self, shape: Shape, dtype: Any = None) -> np.ndarray:
         return np.zeros(shape, dtype or config.floatx())
@@ -82,7 +91,14 @@ class Zeros(Initializer):
 
 @_registry.register("one")
 class Ones(Initializer):
-    """All weights 1."""
+    """All weights, of any shape, 1.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import Ones
+    >>> Ones()((3,)).tolist()
+    [1.0, 1.0, 1.0]
+    """
 
     def __call__(self, shape: Shape, dtype: Any = None) -> np.ndarray:
         return np.ones(shape, dtype or config.floatx())
@@ -90,7 +106,15 @@ class Ones(Initializer):
 
 @_registry.register("uniform")
 class RandomUniform(Initializer):
-    """Uniform in [minval, maxval)."""
+    """Uniform in [minval, maxval), for weights of any shape.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import RandomUniform
+    >>> w = RandomUniform(0.0, 2.0, seed=1)((100, 50))
+    >>> bool(w.min() >= 0 and w.max() < 2), round(float(w.mean()), 1)
+    (True, 1.0)
+    """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval, self.maxval, self.seed = minval, maxval, seed
@@ -101,7 +125,15 @@ class RandomUniform(Initializer):
 
 @_registry.register("normal")
 class RandomNormal(Initializer):
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation, for weights of any shape.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import RandomNormal
+    >>> w = RandomNormal(1.0, 0.5, seed=1)((100, 50))
+    >>> round(float(w.mean()), 1), round(float(w.std()), 1)
+    (1.0, 0.5)
+    """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean, self.stddev, self.seed = mean, stddev, seed
@@ -112,7 +144,14 @@ class RandomNormal(Initializer):
 
 @_registry.register()
 class TruncatedNormal(Initializer):
-    """Normal, values farther than two standard deviations from the mean drawn again."""
+    """Normal, for weights of any shape; values farther than two standard deviations from the mean are drawn again.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import TruncatedNormal
+    >>> bool(abs(TruncatedNormal(stddev=0.5, seed=1)((100, 50))).max() <= 1)
+    True
+    """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean, self.stddev, self.seed = mean, stddev, seed
@@ -131,7 +170,7 @@ class VarianceScaling(Initializer):
         Greater than 0.
     mode : str
         What n is: ``"fan_in"`` (inputs of a neuron), ``"fan_out"`` (its outputs) or ``"fan_avg"`` (their mean). For
-        kernels (KH, KW, C, O) these are KH KW C and KH KW O.
+        kernels of shape (KH, KW, C, O) these are KH KW C and KH KW O.
     distribution : str
         ``"truncated_normal"``, ``"untruncated_normal"`` or ``"uniform"``.
     seed : int, optional
@@ -182,44 +221,99 @@ class _Seeded(VarianceScaling):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(*self.settings, seed)
 
+
 @_registry.register()
 class GlorotUniform(_Seeded):
-    """Uniform in [-limit, limit], limit = sqrt(6 / (fan_in + fan_out)): the default for kernels (Xavier)."""
+    """Uniform in [-limit, limit], limit = sqrt(6 / (fan_in + fan_out)): the default for kernels (Xavier).
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import GlorotUniform
+    >>> bool(abs(GlorotUniform(seed=1)((50, 100))).max() <= (6 / 150) ** 0.5)
+    True
+    """
 
     settings = (1.0, "fan_avg", "uniform")
 
 
 @_registry.register()
 class GlorotNormal(_Seeded):
-    """Truncated normal of variance 2 / (fan_in + fan_out)."""
+    """Truncated normal of variance 2 / (fan_in + fan_out).
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import GlorotNormal
+    >>> round(float(GlorotNormal(seed=1)((200, 200)).var()) * 400 / 2, 1)
+    1.0
+    """
 
     settings = (1.0, "fan_avg", "truncated_normal")
 
 
 @_registry.register()
 class HeUniform(_Seeded):
-    """Uniform in [-limit, limit], limit = sqrt(6 / fan_in): for relu."""
+    """Uniform in [-limit, limit], limit = sqrt(6 / fan_in): for relu.
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import HeUniform
+    >>> bool(abs(HeUniform(seed=1)((50, 100))).max() <= (6 / 50) ** 0.5)
+    True
+    """
 
     settings = (2.0, "fan_in", "uniform")
 
 
 @_registry.register()
 class HeNormal(_Seeded):
-    """Truncated normal of variance 2 / fan_in: for relu."""
+    """Truncated normal of variance 2 / fan_in: for relu.
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import HeNormal
+    >>> round(float(HeNormal(seed=1)((3, 3, 64, 64)).var()) * 3 * 3 * 64 / 2, 1)
+    1.0
+    """
 
     settings = (2.0, "fan_in", "truncated_normal")
 
 
 @_registry.register()
 class LecunUniform(_Seeded):
-    """Uniform in [-limit, limit], limit = sqrt(3 / fan_in)."""
+    """Uniform in [-limit, limit], limit = sqrt(3 / fan_in).
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import LecunUniform
+    >>> bool(abs(LecunUniform(seed=1)((50, 100))).max() <= (3 / 50) ** 0.5)
+    True
+    """
 
     settings = (1.0, "fan_in", "uniform")
 
 
 @_registry.register()
 class LecunNormal(_Seeded):
-    """Truncated normal of variance 1 / fan_in: for selu."""
+    """Truncated normal of variance 1 / fan_in: for selu.
+
+    fan_in and fan_out follow from the shape, see :func:`compute_fans`.
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import LecunNormal
+    >>> round(float(LecunNormal(seed=1)((200, 200)).var()) * 200, 1)
+    1.0
+    """
 
     settings = (1.0, "fan_in", "truncated_normal")
 
@@ -229,6 +323,13 @@ class Orthogonal(Initializer):
     """A random matrix with orthonormal rows or columns (the fewer of the two), times ``gain``.
 
     Weights of more than two axes are such a matrix of shape (product of all axes but the last, last axis).
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import Orthogonal
+    >>> q = Orthogonal(seed=1)((4, 3), "float64")
+    >>> (q.T @ q).round(6).tolist()
+    [[1.0, -0.0, -0.0], [-0.0, 1.0, 0.0], [-0.0, 0.0, 1.0]]
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
@@ -246,7 +347,14 @@ class Orthogonal(Initializer):
 
 @_registry.register("IdentityInitializer", "eye")
 class Identity(Initializer):
-    """The identity matrix times ``gain``; for weights of two axes."""
+    """The identity matrix times ``gain``; for weights of two axes (rows, columns).
+
+    Examples
+    --------
+    >>> from tinyconv.initializers import Identity
+    >>> Identity(2.0)((2, 3)).tolist()
+    [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
+    """
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain

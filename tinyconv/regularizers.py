@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyconv import ops
 from tinyconv.registry import Configurable, Registry
+from tinyconv.registry import serialize as serialize  # Keras has it here too
 from tinyconv.tensor import Tensor
 
 _registry = Registry("regularizer")
@@ -26,6 +27,9 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return None if identifier is None else _registry.get(identifier)
 
 
+deserialize = get
+
+
 class Regularizer(Configurable):
     """Base class: subclasses define ``__call__(self, w)`` and keep their arguments as attributes of the same names."""
 
@@ -36,7 +40,7 @@ class Regularizer(Configurable):
 
 @_registry.register()
 class L1L2(Regularizer):
-    """``l1 * sum(|w|) + l2 * sum(w ** 2)``.
+    """``l1 * sum(|w|) + l2 * sum(w ** 2)``: a weight of any shape -> ().
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ class L1L2(Regularizer):
 
 @_registry.register()
 class L1(Regularizer):
-    """``l1 * sum(|w|)``: drives weights to exactly 0.
+    """``l1 * sum(|w|)``: drives weights to exactly 0; a weight of any shape -> ().
 
     Examples
     --------
@@ -75,7 +79,7 @@ class L1(Regularizer):
 
 @_registry.register()
 class L2(Regularizer):
-    """``l2 * sum(w ** 2)``: weight decay.
+    """``l2 * sum(w ** 2)``: weight decay; a weight of any shape -> ().
 
     Examples
     --------

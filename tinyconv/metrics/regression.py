@@ -1,0 +1,212 @@
+"""Metrics of numbers: means of the losses of the same names, and the share of the variance that is explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyconv import losses
+from tinyconv.metrics.base import MeanOf, Metric, host, one_of, registry, rows, same_shape
+
+
+@registry.register("mse")
+class MeanSquaredError(MeanOf):
+    """Mean of :func:`tinyconv.losses.mean_squared_error` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import MeanSquaredError
+    >>> MeanSquaredError()([[0.0], [0.0]], [[1.0], [3.0]])
+    5.0
+    """
+
+    function = staticmethod(losses.mean_squared_error)
+
+
+@registry.register("rmse")
+class RootMeanSquaredError(MeanOf):
+    """Square root of the mean squared error over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import RootMeanSquaredError
+    >>> RootMeanSquaredError()([0.0, 0.0], [1.0, 7.0])
+    5.0
+    """
+
+    function = staticmethod(losses.mean_squared_error)
+
+    def result(self) -> float:
+        return float(np.sqrt(super().result()))
+
+
+@registry.register("mae")
+class MeanAbsoluteError(MeanOf):
+    """Mean of :func:`tinyconv.losses.mean_absolute_error` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import MeanAbsoluteError
+    >>> MeanAbsoluteError()([[0.0], [0.0]], [[1.0], [3.0]])
+    2.0
+    """
+
+    function = staticmethod(losses.mean_absolute_error)
+
+
+@registry.register("mape")
+class MeanAbsolutePercentageError(MeanOf):
+    """Mean of :func:`tinyconv.losses.mean_absolute_percentage_error`.
+
+    Over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import MeanAbsolutePercentageError
+    >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [5.0]])
+    37.5
+    """
+
+    function = staticmethod(losses.mean_absolute_percentage_error)
+
+
+@registry.register("msle")
+class MeanSquaredLogarithmicError(MeanOf):
+    """Mean of :func:`tinyconv.losses.mean_squared_logarithmic_error`.
+
+    Over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import MeanSquaredLogarithmicError
+    >>> round(MeanSquaredLogarithmicError()([[0.0]], [[1.718282]]), 6)
+    1.0
+    """
+
+    function = staticmethod(losses.mean_squared_logarithmic_error)
+
+
+@registry.register("log_cosh")
+class LogCoshError(MeanOf):
+    """Mean of :func:`tinyconv.losses.log_cosh` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import LogCoshError
+    >>> round(LogCoshError()([[0.0]], [[1.0]]), 6)
+    0.433781
+    """
+
+    function = staticmethod(losses.log_cosh)
+
+
+@registry.register()
+class Huber(MeanOf):
+    """Mean of :func:`tinyconv.losses.huber` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import Huber
+    >>> Huber(delta=1.0)([0.0, 0.0], [0.5, 3.0])
+    1.3125
+    """
+
+    function = staticmethod(losses.huber)
+
+    def __init__(self, delta: float = 1.0, name: str | None = None) -> None:
+        self.delta = delta
+        super().__init__(name)
+
+
+@registry.register()
+class Poisson(MeanOf):
+    """Mean of :func:`tinyconv.losses.poisson` over all samples: (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import Poisson
+    >>> round(Poisson()([[2.0]], [[1.0]]), 6)
+    1.0
+    """
+
+    function = staticmethod(losses.poisson)
+
+
+@registry.register("cosine_proximity")
+class CosineSimilarity(MeanOf):
+    """Mean cosine of the angle between label and prediction (the loss of this name is its negative).
+
+    (N, ..., C), (N, ..., C) -> float.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import CosineSimilarity
+    >>> round(CosineSimilarity()([[1.0, 0.0]], [[3.0, 4.0]]), 6)
+    0.6
+    """
+
+    function = staticmethod(losses.cosine_similarity)
+
+    def __init__(self, name: str | None = None, axis: int = -1) -> None:
+        self.axis = axis
+        super().__init__(name)
+
+    def result(self) -> float:
+        return -super().result() if self.count else 0.0
+
+
+@registry.register("r2")
+class R2Score(Metric):
+    """``1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)``, the share of the variance that is explained.
+
+    (N, C), (N, C) -> float, or an array (C,) without aggregation; (N,) is one output.
+
+    Parameters
+    ----------
+    class_aggregation : str or None
+        What to do with C outputs: ``"uniform_average"``, ``"variance_weighted_average"``, or ``None`` for all of them.
+    name : str, optional
+
+    Examples
+    --------
+    >>> from tinyconv.metrics import R2Score
+    >>> round(R2Score()([[1.0], [4.0], [3.0]], [[2.0], [4.0], [4.0]]), 5)
+    0.57143
+    """
+
+    def __init__(self, class_aggregation: str | None = "uniform_average", name: str | None = "r2_score") -> None:
+        one_of("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average", None))
+        self.class_aggregation = class_aggregation
+        super().__init__(name)
+
+    def reset_state(self) -> None:
+        self.count: Any = 0.0
+        self.mean: Any = 0.0  # of y_true, per output
+        self.spread: Any = 0.0  # sum of squared deviations from the mean
+        self.residual: Any = 0.0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = same_shape(host(y_true, np.float64), host(y_pred, np.float64), self.name)
+        y_true, y_pred = rows(y_true), rows(y_pred)
+        weights = np.ones((len(y_true), 1)) if sample_weight is None else host(sample_weight, np.float64)
+        weights = weights.reshape(len(y_true), 1)
+        added = weights.sum()
+        if not added:
+            return
+        # Two groups are merged without cancellation. Source: T. Chan et al., "Updating formulae ...", 1979
+        mean = (weights * y_true).sum(0) / added
+        gap, count = mean - self.mean, self.count + added
+        self.spread = self.spread + (weights * (y_true - mean) ** 2).sum(0) + gap**2 * (self.count * added / count)
+        self.mean, self.count = self.mean + gap * (added / count), count
+        self.residual = self.residual + (weights * (y_true - y_pred) ** 2).sum(0)
+
+    def result(self) -> Any:
+        spread, residual = np.atleast_1d(self.spread), np.atleast_1d(self.residual)
+        scores = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), np.where(residual > 0, 0.0, 1.0))
+        if not self.count:
+            return 0.0
+        if self.class_aggregation is None:
+            return scores
+        weights = spread if self.class_aggregation == "variance_weighted_average" and spread.any() else None
+        return float(np.average(scores, weights=weights))
