@@ -1,0 +1,149 @@
+"""What all pictures share: figures without a display, files written whole or not at all, images ready to be shown."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ENDINGS = ("png", "svg", "pdf")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches that belongs to no window."""
+    return matplotlib("figure").Figure(figsize=(width, height))
+
+
+def matplotlib(module: str) -> Any:
+    """A module of matplotlib, which is imported only when something is drawn."""
+    try:
+        return importlib.import_module(f"matplotlib.{module}")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Pictures need matplotlib: pip install matplotlib") from error
+
+
+def check_ending(path: str | Path) -> str:
+    """The kind of picture that the ending of ``path`` asks for; PNG without one.
+
+    Examples
+    --------
+    >>> check_ending("lenet.SVG"), check_ending("lenet")
+    ('svg', 'png')
+    """
+    ending = Path(path).suffix[1:].lower() or "png"
+    if ending not in ENDINGS:
+        raise ValueError(f"A picture's file name must end in {', '.join('.' + e for e in ENDINGS)}. Received: {path}")
+    return ending
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, which takes its place when all went well and vanishes otherwise."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder of a picture must exist. Received: {path}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(figure: Figure, path: str | Path | None, dpi: float | None = None) -> Figure:
+    """Write ``figure`` to ``path`` (nothing for ``None``) and return it."""
+    if path is not None:
+        ending = check_ending(path)
+        # Without dates, equal figures give equal files.
+        facts: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[ending]
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=ending, dpi=dpi or "figure", metadata=facts)
+    return figure
+
+
+def show(figure: Figure) -> None:
+    """Open a window with ``figure`` and wait until it is closed; raises ``RuntimeError`` where there is no display."""
+    pyplot = matplotlib("pyplot")
+    manager = pyplot.figure().canvas.manager
+    if manager is None or pyplot.get_backend().lower() in ("agg", "svg", "pdf", "ps", "cairo", "template"):
+        pyplot.close("all")
+        raise RuntimeError("Showing a figure needs a display; give a path to save it to a file instead")
+    manager.canvas.figure = figure
+    figure.set_canvas(manager.canvas)
+    pyplot.show()
+
+
+def as_picture(image: Any) -> np.ndarray:
+    """``image`` as matplotlib shows it: (H, W) for gray, (H, W, 3) for colour, floats in [0, 1].
+
+    Integers are taken as 0..255; floats outside [0, 1] (images of which a mean was subtracted) are stretched to it.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
+
+    Examples
+    --------
+    >>> as_picture([[[0], [255]]]).tolist()
+    [[0.0, 1.0]]
+    """
+    values = np.asarray(image)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"An image must have shape (H, W) or (H, W, 1, 3 or 4). Received: {values.shape}")
+    values = values.astype(float) / (255 if values.dtype.kind in "ui" else 1)
+    if values.ndim == 3:
+        values = values[..., 0] if values.shape[2] == 1 else values[..., :3]
+    return values if values.size == 0 or (values.min() >= 0 and values.max() <= 1) else stretch(values)
+
+
+def stretch(values: np.ndarray) -> np.ndarray:
+    """``values`` moved and scaled to [0, 1]; 0.5 where they are all equal, 0 where they are not finite."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite, values, values[finite].min() if finite.any() else 0)
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+
+
+def mosaic(tiles: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 1, between: float = 1.0) -> np.ndarray:
+    """Pictures of equal size as one, row by row, with ``gap`` pixels of brightness ``between`` around them.
+
+    Examples
+    --------
+    >>> mosaic(np.zeros((3, 4, 4)), columns=2).shape
+    (11, 11)
+    """
+    tiles = np.asarray(tiles, float)
+    n, h, w = tiles.shape[:3]
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, *tiles.shape[3:]), float(between))
+    for i, tile in enumerate(tiles):
+        y, x = (i // columns) * (h + gap) + gap, (i % columns) * (w + gap) + gap
+        sheet[y : y + h, x : x + w] = tile
+    return sheet
+
+
+def columns_for(count: int, columns: int | None = None) -> int:
+    """Columns of a grid for ``count`` pictures: about as many as rows, unless the number is given."""
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns must be at least 1. Received: {columns}")
+    return max(1, min(columns or math.ceil(math.sqrt(count)), count))
+
+
+def draw_picture(axes: Axes, picture: np.ndarray, title: str = "", cmap: str = "gray", **options: Any) -> None:
+    """Show a picture without ticks; values in [0, 1] are not stretched."""
+    axes.imshow(picture, cmap=cmap, **{"vmin": 0, "vmax": 1, "interpolation": "nearest", **options})
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=9)

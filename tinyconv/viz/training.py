@@ -1,0 +1,113 @@
+"""Pictures of training and of its result: learning curves and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyconv.viz.figures import matplotlib, new_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CURVES = {"loss": "train_loss", "val_loss": "val_loss", "acc": "train_acc", "val_acc": "val_acc"}
+
+
+def plot_history(
+    history: Any, path: str | Path | None = None, title: str = "Training Loss and Accuracy"
+) -> Figure:
+    """Loss and accuracy of training and validation against the epoch, counted from 0.
+
+    Parameters
+    ----------
+    history : History or mapping of str to sequence of float
+        What ``fit`` returned, or its ``history``; curves that it lacks are left out. ``acc`` and ``accuracy`` mean the
+        same.
+    path : str or Path, optional
+        Where to save the figure (PNG, SVG or PDF, by its ending).
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = plot_history({"loss": [0.9, 0.4], "val_loss": [0.8, 0.5]})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['train_loss', 'val_loss']
+    """
+    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    found = {key: key if key in values else key.replace("acc", "accuracy") for key in _CURVES}
+    curves = {label: values[found[key]] for key, label in _CURVES.items() if found[key] in values}
+    if not curves:
+        raise ValueError(f"history must have some of {list(_CURVES)}. Received: {list(values)}")
+    with matplotlib("style").context("ggplot"):
+        figure = new_figure(8, 6)
+        axes = figure.add_subplot()
+        for label, curve in curves.items():
+            axes.plot(range(len(curve)), curve, label=label, marker="o" if len(curve) == 1 else None)
+        axes.set(title=title, xlabel="Epoch #", ylabel="Loss/Accuracy")
+        axes.legend()
+        return save(figure, path)
+
+
+def plot_confusion_matrix(
+    matrix: Any,
+    class_names: Sequence[str] | None = None,
+    normalize: bool = False,
+    path: str | Path | None = None,
+    title: str = "Confusion matrix",
+) -> Figure:
+    """How often samples of each class (rows) were taken for each class (columns).
+
+    Parameters
+    ----------
+    matrix : array_like, shape (K, K)
+        ``matrix[i, j]`` counts samples of class ``i`` that were predicted as class ``j``.
+    class_names : sequence of str, optional
+        ``0``, ``1``, ... by default.
+    normalize : bool
+        Show fractions of each row in place of counts; the diagonal is then each class's recall.
+    path : str or Path, optional
+        Where to save the figure (PNG, SVG or PDF, by its ending).
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = plot_confusion_matrix([[8, 2], [1, 9]], ["cat", "dog"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['8', '2', '1', '9']
+    """
+    counts = np.asarray(matrix)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(f"matrix must be square, one row and column per class. Received: shape {counts.shape}")
+    if counts.dtype.kind not in "uif" or not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError(f"matrix must hold counts >= 0. Received: {matrix!r}")
+    names = [str(i) for i in range(len(counts))] if class_names is None else [str(name) for name in class_names]
+    if len(names) != len(counts):
+        raise ValueError(f"class_names must name {len(counts)} classes. Received: {len(names)} names")
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    side = min(max(3.5, 0.55 * len(names) + 2), 24)
+    figure = new_figure(side + 0.6, side)
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)  # shade by row, or the largest class hides the others
+    figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.04, label="share of the true class")
+    if len(names) <= 30:
+        for (i, j), share in np.ndenumerate(shares):
+            text = f"{share:.2f}" if normalize else f"{counts[i, j]:g}"
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if share > 0.5 else "black")
+    slanted = max(map(len, names)) > 3
+    axes.set_xticks(range(len(names)), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(title=title, xlabel="predicted", ylabel="true")
+    figure.set_layout_engine("tight")
+    return save(figure, path)
