@@ -24,35 +24,46 @@ if TYPE_CHECKING:
         callbacks,
         constraints,
         datasets,
+        diagnosis,
         initializers,
+        interop,
         layers,
         losses,
         metrics,
         models,
         optimizers,
+        preprocessing,
         registry,
         regularizers,
         schedules,
         testing,
+        utils,
         vision,
         viz,
+        wrappers,
     )
+    from tinyconv.diagnosis import ModelWarning, check_model, diagnose
     from tinyconv.layers import Input
     from tinyconv.models import Model, Sequential
     from tinyconv.saving import load_model
 
 # What is imported at its first use, so that `import tinyconv` stays quick.
 _MODULES = (
-    "activations", "applications", "callbacks", "constraints", "datasets", "initializers", "layers", "losses",
-    "metrics", "models", "optimizers", "registry", "regularizers", "saving", "schedules", "testing", "vision", "viz",
+    "activations", "applications", "callbacks", "constraints", "datasets", "diagnosis", "initializers", "interop",
+    "layers", "losses", "metrics", "models", "optimizers", "preprocessing", "registry", "regularizers", "saving",
+    "schedules", "testing", "utils", "vision", "viz", "wrappers",
 )  # fmt: skip
-_NAMES = {"Input": "layers", "Model": "models", "Sequential": "models", "load_model": "saving"}
+_NAMES = {
+    "Input": "layers", "Model": "models", "ModelWarning": "diagnosis", "Sequential": "models",
+    "check_model": "diagnosis", "diagnose": "diagnosis", "load_model": "saving",
+}  # fmt: skip
 
 __all__ = [
-    "Function", "Input", "Model", "Sequential", "Tensor", "activations", "applications", "callbacks", "config",
-    "constraints", "datasets", "enable_grad", "grad", "initializers", "is_grad_enabled", "layers", "load_model",
-    "losses", "metrics", "models", "no_grad", "ops", "optimizers", "random", "registry", "regularizers", "schedules",
-    "set_seed", "stop_gradient", "testing", "vision", "viz",
+    "Function", "Input", "Model", "ModelWarning", "Sequential", "Tensor", "activations", "applications", "callbacks",
+    "check_model", "config", "constraints", "datasets", "diagnose", "diagnosis", "enable_grad", "grad", "initializers",
+    "interop", "is_grad_enabled", "layers", "load_model", "losses", "metrics", "models", "no_grad", "ops", "optimizers",
+    "preprocessing", "random", "registry", "regularizers", "schedules", "set_seed", "stop_gradient", "testing", "utils",
+    "vision", "viz", "wrappers",
 ]  # fmt: skip
 
 

@@ -1,8 +1,12 @@
-"""Model files: a safetensors file whose header holds JSON. Pure data: loading imports, evaluates and unpickles nothing.
+"""Model files: ``load_model``, and what ``Model.save``, ``save_weights`` and ``load_weights`` do.
 
-Tensors are named ``weights/<layer>/<weight>`` and ``optimizer/<slot>``; the header's entry ``tinyconv`` describes
-architecture, compile arguments, class names and the state of the random streams. Any safetensors reader can open the
-file.
+The own format is a safetensors file whose header holds JSON. Pure data: loading imports, evaluates and unpickles
+nothing. Tensors are named ``weights/<layer>/<weight>`` and ``optimizer/<slot>``; the header's entry ``tinyconv``
+describes architecture, compile arguments, class names and the state of the random streams. Any safetensors reader can
+open the file.
+
+Files that end in ``.h5``, ``.hdf5`` or ``.keras`` are written in Keras's formats (see ``interop``). What a file is, its
+first bytes say when it is read, not its name.
 """
 
 from __future__ import annotations
@@ -12,35 +16,42 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinyconv import random, registry
-from tinyconv.layers.base import Layer
+from tinyconv.interop import hdf5, keras_files, keras_weights
+from tinyconv.layers.base import Layer, before_weight
+from tinyconv.models import Functional, Model, Sequential
+from tinyconv.models.model import deserialize_layer, serialize_layer
+from tinyconv.models.weights import Stored, Transfer, owners, weight_names
 
-if TYPE_CHECKING:
-    from tinyconv.models import Model
+__all__ = ["load_model", "load_weights", "save_model", "save_weights", "weight_names"]
 
 _ENTRY = "tinyconv"
 _VERSION = 1
+_HDF5_ENDINGS = (".h5", ".hdf5")
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def save_model(model: Model, path: Any) -> None:
+def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     """Write a whole model (see :meth:`Model.save`).
 
     Raises
     ------
     ValueError
         When the model has no weights yet, or holds a class or function that is not registered.
+    FileExistsError
+        When there is such a file and it must not be replaced.
     """
-    from tinyconv.models.model import serialize_layer
-
     model._require_built()
     _check_containers(model)
     header = {
@@ -48,46 +59,50 @@ def save_model(model: Model, path: Any) -> None:
         "input_shape": model._shapes[0] if model._shapes else None,
         "class_names": None if model.class_names is None else [str(name) for name in model.class_names],
     }
-    tensors = _weights(model)
+    state: dict[str, np.ndarray] = {}
     if model.optimizer is not None and model.objective is not None:
         header["compile"] = {"optimizer": registry.serialize(model.optimizer), **model.objective.get_config()}
         model.random_stream  # noqa: B018 (begins the stream, if it has not begun yet)
         if model.optimizer.built:
             header["optimizer_variables"] = _optimizer_variables(model)
-            state = model.optimizer.get_state()
-            tensors.update((f"optimizer/{name}", np.asarray(value)) for name, value in state.items())
+            state = {name: np.asarray(value) for name, value in model.optimizer.get_state().items()}
     header["random_streams"] = {
         str(place): stream.bit_generator.state
         for place, layer in enumerate(_walk(model))
         if (stream := getattr(layer, "_stream", None)) is not None
     }
-    _write(path, tensors, header)
+    ending = _keras_ending(path)
+    if ending:
+        text = _as_json({"version": _VERSION, "order": [], **header})
+        _replace(path, overwrite, lambda part: keras_files.write_model(part, model, text, state, ending == ".keras"))
+    else:
+        tensors = {**_weights(model), **{f"optimizer/{name}": value for name, value in state.items()}}
+        _write(path, overwrite, tensors, header)
 
 
-def save_weights(model: Layer, path: Any) -> None:
+def save_weights(model: Layer, path: Any, overwrite: bool = True) -> None:
     """Write the weights alone (see :meth:`Model.save_weights`)."""
     model._require_built()
-    _write(path, _weights(model), {})
+    if _keras_ending(path) in _HDF5_ENDINGS:
+        nested = str(path).lower().endswith(".weights.h5")
+        _replace(path, overwrite, lambda part: keras_files.write_weights(part, model, nested))
+    else:
+        _write(path, overwrite, _weights(model), {})
 
 
-def weight_names(model: Layer) -> list[str]:
-    """A unique name for every weight, in order: layer names and the weight's own name, joined by ``/``."""
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-
-    def visit(layer: Layer, prefix: str) -> None:
-        for parameter in layer._parameters:
-            name, n = f"{prefix}{parameter.name}", 1
-            while name in taken:
-                name, n = f"{prefix}{parameter.name}_{n}", n + 1
-            if id(parameter) not in names:
-                taken.add(name)
-                names[id(parameter)] = name
-        for child in layer.children:
-            visit(child, f"{prefix}{child.name}/")
-
-    visit(model, "")
-    return [names[id(parameter)] for parameter in model.weights]
+def _keras_ending(path: Any) -> str | None:
+    """``.h5``, ``.hdf5`` or ``.keras`` when the path asks for a file of Keras and there is h5py to write it."""
+    ending = Path(path).suffix.lower()
+    if ending not in (*_HDF5_ENDINGS, ".keras"):
+        return None
+    if not hdf5.is_available():
+        warnings.warn(
+            f"{path} is written in tinyconv's own format, which load_model and load_weights read under any name. "
+            "For a file that Keras reads too: pip install h5py",
+            stacklevel=4,
+        )
+        return None
+    return ending
 
 
 def _weights(model: Layer) -> dict[str, np.ndarray]:
@@ -107,14 +122,12 @@ def _walk(layer: Layer) -> list[Layer]:
 
 def _check_containers(model: Layer) -> None:
     """Raise when two of the models inside ``model`` share a layer: as data, it would become two layers."""
-    from tinyconv.models import Functional, Sequential
-
-    owners: dict[int, Layer] = {}
+    holders: dict[int, Layer] = {}
     for owner in _walk(model):
         for layer in owner.children if isinstance(owner, Functional | Sequential) else ():
-            if owners.setdefault(id(layer), owner) is not owner:
+            if holders.setdefault(id(layer), owner) is not owner:
                 raise ValueError(
-                    f"{layer._title} belongs to two models inside {model._title}, {owners[id(layer)].name!r} and "
+                    f"{layer._title} belongs to two models inside {model._title}, {holders[id(layer)].name!r} and "
                     f"{owner.name!r}, which a file cannot tell. Use save_weights, or share a model, not a layer"
                 )
 
@@ -131,24 +144,33 @@ def _optimizer_variables(model: Model) -> list[int]:
     return [places[id(variable)] for variable in variables]
 
 
-def _write(path: Any, tensors: Mapping[str, np.ndarray], header: dict[str, Any]) -> None:
-    """Write to a temporary file beside ``path`` and put it in place in one step: no reader sees half a file."""
+def _write(path: Any, overwrite: bool, tensors: Mapping[str, np.ndarray], header: dict[str, Any]) -> None:
+    """Write a file of tinyconv's own format."""
     from safetensors.numpy import save
 
     # safetensors sorts by dtype and name, so the order of the weights is kept in the header
+    data = save(dict(tensors), {_ENTRY: _as_json({"version": _VERSION, "order": list(tensors), **header})})
+    _replace(path, overwrite, lambda part: part.write_bytes(data))
+
+
+def _as_json(description: dict[str, Any]) -> str:
     try:
-        description = json.dumps({"version": _VERSION, "order": list(tensors), **header})
+        return json.dumps(description)
     except TypeError as error:
         raise ValueError(f"The configuration of a model must be plain data: {error}") from None
-    data = save(dict(tensors), {_ENTRY: description})
+
+
+def _replace(path: Any, overwrite: bool, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, put in place in one step: no reader sees half a file."""
     path = Path(os.path.realpath(path))  # a link goes on pointing to the file
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder to save to. Received: {path.parent}, which does not exist")
+    if not overwrite and path.exists():
+        raise FileExistsError(f"{path} exists, and overwrite=False")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
+        write(temporary)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:  # Ctrl-C too
@@ -160,7 +182,10 @@ def _write(path: Any, tensors: Mapping[str, np.ndarray], header: dict[str, Any])
 
 
 def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Model:
-    """Read a model that :meth:`Model.save` wrote, ready to predict or to go on training.
+    """Read a model that :meth:`Model.save` or Keras wrote, ready to predict or to go on training.
+
+    Of Keras's own files (``.h5``, ``.keras``; they need h5py), architecture, weights and compile arguments are read; of
+    the states of optimizers, those of Keras 3's SGD and Adam.
 
     Parameters
     ----------
@@ -186,34 +211,72 @@ def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compi
     >>> tc.load_model(path).output_shape
     (None, 2)
     """
+    if _is_keras(path):
+        return _load_keras_model(path, custom_objects or {}, compile)
     tensors, header = _read(path)
     if "model" not in header:
         raise ValueError(f"{path} holds weights only. Build the model and call its load_weights")
     with registry.custom_objects(custom_objects or {}), _refusing_lies(path):
-        model = _make_model(header, budget=sum(array.size for array in tensors.values()))
+        with _sizes_limited_to(sum(array.size for array in tensors.values())):
+            model = _make_model(header)
         _assign(model, tensors)
         if compile and "compile" in header:
-            _restore_training(model, tensors, header)
+            state = {n.removeprefix("optimizer/"): v for n, v in tensors.items() if n.startswith("optimizer/")}
+            _restore_training(model, state, header)
         _restore_streams(model, header["random_streams"])
     return model
 
 
-def load_weights(model: Layer, path: Any) -> None:
+def _load_keras_model(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Model:
+    """Read a file in one of Keras's formats, written by Keras or by tinyconv."""
+    with registry.custom_objects(custom_objects), _refusing_lies(path), keras_files.reading(path) as contents:
+        own, file = contents.own, contents.file
+        if own is not None and own.get("version") != _VERSION:
+            raise ValueError(f"it has format version {own.get('version')!r}. Expected version {_VERSION}")
+        with _sizes_limited_to(keras_files.size(file)):
+            model = keras_files.make_model(contents) if own is None else _make_model(own)
+        keras_weights.load(model, file)
+        if own is None:
+            if compile:
+                keras_files.compile_as_stored(model, contents)
+            return model
+        if compile and "compile" in own:
+            _restore_training(model, keras_files.state(file), own)
+        _restore_streams(model, own["random_streams"])
+    return model
+
+
+def load_weights(model: Layer, path: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
     """Read weights into an equal architecture (see :meth:`Model.load_weights`)."""
-    tensors, _ = _read(path)
     model._require_built()
+    if _is_keras(path):
+        with _refusing_lies(path), keras_files.reading(path) as contents:
+            keras_weights.load(model, contents.file, skip_mismatch, by_name)
+        return
+    tensors, _ = _read(path)
     with _refusing_lies(path):
-        _assign(model, tensors)
+        _assign(model, tensors, skip_mismatch, by_name)
+
+
+def _is_keras(path: Any) -> bool:
+    """Whether a file begins as those of Keras do."""
+    with open(_existing(path), "rb") as file:
+        return file.read(8).startswith((keras_files.HDF5, keras_files.ZIP))
+
+
+def _existing(path: Any) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        what = "which is a folder" if path.is_dir() else "which does not exist"
+        raise FileNotFoundError(f"Expected a model file. Received: {path}, {what}")
+    return path
 
 
 def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Tensors and header of a file, both checked to be what they claim."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        what = "which is a folder" if path.is_dir() else "which does not exist"
-        raise FileNotFoundError(f"Expected a model file. Received: {path}, {what}")
+    path = _existing(path)
     try:
         with safe_open(path, framework="numpy") as file:  # checks sizes and offsets against the file
             metadata = file.metadata() or {}
@@ -241,38 +304,47 @@ def _refusing_lies(path: Any) -> Iterator[None]:
 
 
 class _Blank(np.random.Generator):
-    """Stands in for random numbers while a model is made whose weights will come from a file.
+    """Stands in for random numbers while a model is made whose weights will come from a file: draws are zeros."""
 
-    Draws are zeros, and never more of them than the file has numbers, whatever sizes it claims.
-    """
-
-    def __init__(self, budget: int) -> None:
+    def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
-        self.budget = budget
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:  # type: ignore[override]
         """Zeros."""
-        if math.prod(np.atleast_1d(size).tolist()) > self.budget:
-            raise ValueError(f"it describes a weight of shape {size}, but it holds {self.budget} numbers")
         return np.zeros(size, dtype)
 
     standard_normal = random  # type: ignore[assignment]
 
 
-def _make_model(header: dict[str, Any], budget: int) -> Model:
-    """The model that the header describes, with blank weights."""
-    from tinyconv.models import Model
-    from tinyconv.models.model import deserialize_layer
+@contextlib.contextmanager
+def _sizes_limited_to(budget: int) -> Iterator[None]:
+    """Blank weights for the models made in this context, never more of them than the file has numbers."""
+    left = budget
 
+    def take(shape: tuple[int, ...]) -> None:
+        nonlocal left
+        left -= math.prod(shape)
+        if left < 0:
+            raise ValueError(f"it describes a weight of shape {shape}, but it holds {budget} numbers")
+
+    token = before_weight.set(take)
+    try:
+        with random.use(_Blank()):
+            yield
+    finally:
+        before_weight.reset(token)
+
+
+def _make_model(header: dict[str, Any]) -> Model:
+    """The model that the header describes."""
     names = header.get("class_names")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"class_names must be a list of strings. Received: {names!r}")
-    with random.use(_Blank(budget)):
-        model = deserialize_layer(header["model"])
-        if not isinstance(model, Model):
-            raise ValueError(f"it holds a {type(model).__name__}, not a model")
-        if not model.built and header.get("input_shape") is not None:
-            model.build(_as_shapes(header["input_shape"]))
+    model = deserialize_layer(header["model"])
+    if not isinstance(model, Model):
+        raise ValueError(f"it holds a {type(model).__name__}, not a model")
+    if not model.built and header.get("input_shape") is not None:
+        model.build(_as_shapes(header["input_shape"]))
     model.class_names = names
     return model
 
@@ -286,23 +358,31 @@ def _as_shapes(value: Any) -> Any:
     return tuple(None if n is None else int(n) for n in value)
 
 
-def _assign(model: Layer, tensors: dict[str, np.ndarray]) -> None:
-    """Copy stored weights into the model, by order; nothing changes unless all of them fit."""
-    stored = {name: value for name, value in tensors.items() if name.startswith("weights/")}
-    own = model.weights
-    if len(stored) != len(own):
-        raise ValueError(f"{model._title} has {len(own)} weights. Received: {len(stored)}")
-    for (name, value), parameter in zip(stored.items(), own, strict=True):
-        if value.shape != parameter.shape or value.dtype.kind != "f":
-            raise ValueError(
-                f"{model._title} expected shape {parameter.shape} for {parameter.name!r}. "
-                f"Received: {value.shape}, {value.dtype}, for {name.removeprefix('weights/')!r}"
-            )
-    for value, parameter in zip(stored.values(), own, strict=True):
-        parameter.assign(value.astype(parameter.dtype, copy=False))
+def _assign(
+    model: Layer, tensors: dict[str, np.ndarray], skip_mismatch: bool = False, by_name: bool = False
+) -> None:
+    """Copy stored weights into the model, by order or by name; nothing changes unless all of them fit."""
+    found = {name.removeprefix("weights/"): a for name, a in tensors.items() if name.startswith("weights/")}
+    stored = {name: Stored(name, array.shape, array.dtype, partial(np.asarray, array)) for name, array in found.items()}
+    transfer, owner, own = Transfer(skip_mismatch), owners(model), model.weights
+    if by_name:
+        pairs = [(w, stored[name]) for w, name in zip(own, weight_names(model), strict=True) if name in stored]
+    elif len(stored) == len(own):
+        pairs = list(zip(own, stored.values(), strict=True))
+    else:
+        raise ValueError(
+            f"{model._title} has {len(own)} weights: {weight_names(model)}. Received: {len(stored)}: {list(stored)}; "
+            "by_name=True loads those that have the same names"
+        )
+    for _, group in groupby(pairs, lambda pair: id(owner[id(pair[0])])):  # layer by layer
+        weights, arrays = zip(*group, strict=True)
+        transfer.add(owner[id(weights[0])], weights, arrays)
+    if by_name:
+        transfer.expect_some(model, list(stored))
+    transfer.commit()
 
 
-def _restore_training(model: Model, tensors: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+def _restore_training(model: Model, state: dict[str, np.ndarray], header: dict[str, Any]) -> None:
     """Compile as the saved model was, with the optimizer's state where it stood."""
     model.compile(**header["compile"])
     places = header.get("optimizer_variables")
@@ -310,9 +390,7 @@ def _restore_training(model: Model, tensors: dict[str, np.ndarray], header: dict
         return
     weights = model.weights
     model.optimizer.build([weights[place] for place in places])
-    model.optimizer.set_state(
-        {name.removeprefix("optimizer/"): value for name, value in tensors.items() if name.startswith("optimizer/")}
-    )
+    model.optimizer.set_state(state)
 
 
 def _restore_streams(model: Model, streams: dict[str, Any]) -> None:

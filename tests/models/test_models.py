@@ -123,7 +123,7 @@ def test_a_graph_with_a_branch_a_shared_layer_and_an_inner_model():
     w, k, bias = shared.get_weights()[0], *inner.get_weights()
     np.testing.assert_allclose(model.predict(x), x[0] @ w @ k + x[1] @ w @ k + 2 * bias, rtol=1e-4, atol=1e-5)
     assert model.count_params() == 16 + 12 + 3
-    assert [layer.name for layer in model.layers][:2] == ["shared", "inner"]
+    assert [layer.name for layer in model.layers][2:4] == ["shared", "inner"]  # after the two inputs
 
 
 def test_two_models_on_one_graph_share_layers():
@@ -244,24 +244,64 @@ def test_summary_of_nested_frozen_models():
     model = nested()
     model.layers[0].layers[0].trainable = False
     lines = []
-    assert model.summary(print_fn=lines.append) is None
-    rows = {line.split()[0]: line for line in lines if "(" in line and ":" not in line}
-    assert rows["deep"].split() == ["deep", "(Dense)", "(None,", "4)", "16"]
-    assert rows["norm"].split() == ["norm", "(BatchNormalization)", "(None,", "4)", "16"]
-    assert rows["middle"].split()[-1] == "32"
-    assert rows["deep"].startswith("    deep"), "two levels down"
-    assert [line for line in lines if "params" in line] == [
-        "Total params: 42",
-        "Trainable params: 18",
-        "Non-trainable params: 24",
+    assert model.summary(expand_nested=True, show_trainable=True, print_fn=lines.append) is None
+    rows = [[cell.rstrip() for cell in line[2:-2].split(" │ ")] for line in lines if line.startswith("│")]
+    assert rows == [
+        ["middle (Sequential)", "(None, 4)", "     32", "Y"],
+        ["   └ inner (Sequential)", "(None, 4)", "     16", "N"],
+        ["      └ deep (Dense)", "(None, 4)", "     16", "N"],
+        ["   └ norm (BatchNormalization)", "(None, 4)", "     16", "Y"],
+        ["top (Dense)", "(None, 2)", "     10", "Y"],
     ]
+    assert [line for line in lines if "params" in line] == [
+        " Total params: 42 (168.00 B)",
+        " Trainable params: 18 (72.00 B)",
+        " Non-trainable params: 24 (96.00 B)",
+    ]
+    lines.clear()
+    model.summary(print_fn=lines.append)
+    assert sum(line.startswith("│") for line in lines) == 2, "inner layers only when they are asked for"
+
+
+@pytest.mark.parametrize("length", [50, 60, 100])
+def test_summary_of_a_given_width_loses_nothing(length):
+    lines = []
+    functional().summary(line_length=length, print_fn=lines.append)
+    table = [line for line in lines if line[0] in "│┃┏┡├└"]
+    assert {len(line) for line in table} == {length}
+    cells = [[cell.strip() for cell in line[2:-2].split(" │ ")] for line in table if line.startswith("│")]
+    assert "conv (Conv2D)norm (BatchNormalization)" in "".join(row[0] for row in cells)
+
+
+def test_summary_says_what_is_connected_and_what_the_optimizer_keeps():
+    a, b = tc.Input((4,), name="a"), tc.Input((4,), name="b")
+    shared = L.Dense(4, name="shared")
+    model = tc.Model([a, b], L.Add(name="sum")([shared(a), shared(b)]))
+    model.compile("adam", "mse")
+    model.train_on_batch([np.ones((2, 4)), np.ones((2, 4))], np.ones((2, 4)))
+    lines = []
+    model.summary(print_fn=lines.append)
+    rows = {line.split()[1]: line.split("│")[-2].strip() for line in lines if line.startswith("│")}
+    assert rows == {"a": "-", "b": "-", "shared": "a[0], b[0]", "sum": "shared[0], shared[0]"}
+    assert lines[-1] == " Optimizer params: 40 (160.00 B)", "two slots for 16 + 4 weights"
+
+
+def test_summary_in_a_terminal_without_line_drawing(monkeypatch):
+    import io
+    import sys
+
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    tc.Sequential([L.Dense(3, input_shape=(2,))]).summary()
+    screen.flush()
+    assert b"| dense" in screen.buffer.getvalue()
 
 
 def test_summary_of_a_shared_layer_counts_it_once():
     shared, x = L.Dense(3), tc.Input((3,))
     lines = []
     tc.Model(x, shared(shared(x))).summary(print_fn=lines.append)
-    assert "Total params: 12" in lines
+    assert " Total params: 12 (48.00 B)" in lines
 
 
 def test_summary_before_the_shapes_are_known(capsys):

@@ -97,7 +97,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign(load, kind):
-    with pytest.raises(ValueError, match="not a tinyconv file"):
+    with pytest.raises(ValueError, match=f"not a {'Keras' if kind in ('hdf5', 'zip') else 'tinyconv'} file"):
         load(FOREIGN[kind])
 
 

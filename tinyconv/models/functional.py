@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinyconv import registry
-from tinyconv.layers.base import Call, Layer, Symbolic, flatten_structure, map_structure
+from tinyconv.layers import InputLayer
+from tinyconv.layers.base import Call, Layer, Symbolic, _as_shapes, flatten_shapes, flatten_structure, map_structure
 from tinyconv.models.feed import check_shape
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
@@ -30,7 +32,7 @@ class Functional(Model):
                 if not isinstance(tensor, Symbolic):
                     raise TypeError(f"{what} must be symbolic tensors, made by Input and layers. Received: {tensor!r}")
         self._calls = _ordered_calls(self.inputs, self.outputs)
-        self._layers = list({id(call.layer): call.layer for call in self._calls}.values())
+        self._layers = _ordered_layers(self.inputs, self.outputs)
         names = [layer.name for layer in self._layers]
         if len(set(names)) != len(names):
             raise ValueError(f"Layer names must be unique in a model. Received: {sorted(names)}")
@@ -41,7 +43,11 @@ class Functional(Model):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in the order of their first calls."""
+        """The layers, an ``InputLayer`` for each input included.
+
+        They stand in Keras's order: those farthest from the outputs first; of equally far ones, the one that a walk
+        from the outputs to the inputs meets first.
+        """
         return list(self._layers)
 
     @property
@@ -54,12 +60,28 @@ class Functional(Model):
         """Symbolic outputs."""
         return flatten_structure(self._outputs)
 
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the structure with which the model was made (one of them: itself)."""
+        return super().input if isinstance(self._inputs, list | tuple) else self._inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the structure with which the model was made (one of them: itself)."""
+        return super().output if isinstance(self._outputs, list | tuple) else self._outputs
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for call in self._calls:
+            call.layer._uses.append(weakref.ref(call))
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
-        shapes: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._in_order(input_shape, _as_list), strict=True))
+        given = self._in_order(input_shape, flatten_shapes)
+        shapes: dict[Key, Any] = dict(zip(map(_key, self.inputs), given, strict=True))
         for call in self._calls:
             result = call.layer.compute_output_shape(map_structure(lambda t: shapes[_key(t)], call.inputs))
-            for index, shape in enumerate(result if isinstance(result, list) else [result]):
+            for index, shape in enumerate(_leaves(_as_shapes(result), call.shapes)):
                 shapes[id(call), index] = shape
         return map_structure(lambda t: shapes[_key(t)], self._outputs)
 
@@ -68,7 +90,7 @@ class Functional(Model):
         values: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._in_order(inputs), strict=True))
         for call in self._calls:
             result = call.layer(map_structure(lambda t: values[_key(t)], call.inputs), **call.options)
-            for index, value in enumerate(result if isinstance(result, list) else [result]):
+            for index, value in enumerate(_leaves(result, call.shapes)):
                 values[id(call), index] = value
         return map_structure(lambda t: values[_key(t)], self._outputs)
 
@@ -104,13 +126,13 @@ class Functional(Model):
             _key(t): ["input", i] for i, t in enumerate(self.inputs)
         }
         for number, call in enumerate(self._calls):
-            for index in range(len(call.layer._shapes[1]) if isinstance(call.layer._shapes[1], list) else 1):  # type: ignore[index]
+            for index in range(len(flatten_shapes(call.shapes))):
                 places[id(call), index] = [number, index]
         where = lambda t: {"at": places[_key(t)]}  # noqa: E731
         return {
             "name": self.name,
             "trainable": self._trainable,
-            "layers": [serialize_layer(layer) for layer in self._layers],
+            "layers": [serialize_layer(layer) for layer in {id(c.layer): c.layer for c in self._calls}.values()],
             "inputs": map_structure(lambda t: {"shape": list(t.shape), "dtype": t.dtype, "name": t.name}, self._inputs),
             "calls": [
                 {
@@ -138,7 +160,7 @@ class Functional(Model):
         find = lambda data: tensors[data["at"][0], data["at"][1]]  # noqa: E731
         for number, call in enumerate(config["calls"]):
             result = layers[call["layer"]](_map_marked(find, call["inputs"], "at"), **call["options"])
-            for index, tensor in enumerate(result if isinstance(result, list) else [result]):
+            for index, tensor in enumerate(flatten_structure(result)):
                 tensors[number, index] = tensor
         model = cls(inputs, _map_marked(find, config["outputs"], "at"), config.get("name"))
         model._trainable = bool(config.get("trainable", True))
@@ -169,12 +191,68 @@ def _ordered_calls(inputs: list[Symbolic], outputs: list[Symbolic]) -> list[Call
     return sorted(calls.values(), key=lambda call: call.age)
 
 
+def _ordered_layers(inputs: list[Symbolic], outputs: list[Symbolic]) -> list[Layer]:
+    """The layers between inputs and outputs, in Keras's order (see ``Functional.layers``)."""
+    given = {_key(t): _input_layer(t) for t in inputs}
+
+    def layer_of(tensor: Symbolic) -> Layer:
+        return given[_key(tensor)] if _key(tensor) in given or tensor.call is None else tensor.call.layer
+
+    def parents(tensor: Symbolic) -> list[Symbolic]:
+        return [] if _key(tensor) in given or tensor.call is None else flatten_structure(tensor.call.inputs)
+
+    def node(tensor: Symbolic) -> int:  # all outputs of a call are one node
+        return id(tensor.call) if tensor.call is not None and _key(tensor) not in given else id(layer_of(tensor))
+
+    met: dict[int, int] = {}  # layers, in the order in which a walk from the outputs meets them
+    finished: dict[int, Symbolic] = {}  # nodes, those that others depend on first
+    for output in outputs:
+        path: list[tuple[Symbolic, Iterator[Symbolic]]] = []
+        following: Symbolic | None = output
+        while following is not None or path:
+            if following is not None and node(following) not in finished:
+                met.setdefault(id(layer_of(following)), len(met))
+                path.append((following, iter(parents(following))))
+            elif not path:
+                break
+            following = next(path[-1][1], None)
+            if following is None:
+                done, _ = path.pop()
+                finished[node(done)] = done
+    distance = dict.fromkeys(finished, 0)  # of nodes from the outputs
+    farthest: dict[int, tuple[int, Layer]] = {}
+    for key, tensor in reversed(finished.items()):
+        layer = layer_of(tensor)
+        distance[key] = max(distance[key], farthest.get(id(layer), (0, layer))[0])
+        farthest[id(layer)] = distance[key], layer
+        for parent in parents(tensor):
+            distance[node(parent)] = max(distance[node(parent)], distance[key] + 1)
+    for layer in given.values():
+        farthest.setdefault(id(layer), (0, layer))
+    return [layer for _, layer in sorted(farthest.values(), key=lambda f: (-f[0], met.get(id(f[1]), -1)))]
+
+
+def _input_layer(tensor: Symbolic) -> Layer:
+    """The ``InputLayer`` that stands for an input, the same one in all models that begin with it."""
+    if tensor.source is None:
+        layer = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+        layer._shapes, layer.built = (tensor.shape, tensor.shape), True
+        layer._uses = [weakref.ref(tensor)]
+        tensor.source, tensor.name = layer, layer.name
+    return tensor.source
+
+
+def _leaves(result: Any, shapes: Any) -> list[Any]:
+    """What a call returned as a list, in the order of the shapes that were foreseen for it."""
+    if isinstance(shapes, dict):
+        return [leaf for key, shape in shapes.items() for leaf in _leaves(result[key], shape)]
+    if isinstance(shapes, list):
+        return [leaf for part, shape in zip(result, shapes, strict=True) for leaf in _leaves(part, shape)]
+    return [result]
+
+
 def _map_marked(f: Any, structure: Any, mark: str) -> Any:
     """Apply ``f`` to every dictionary that holds the key ``mark``, inside lists and other dictionaries."""
     if isinstance(structure, list):
         return [_map_marked(f, entry, mark) for entry in structure]
     return f(structure) if mark in structure else {k: _map_marked(f, v, mark) for k, v in structure.items()}
-
-
-def _as_list(shapes: Any) -> list[Any]:
-    return list(shapes) if isinstance(shapes, list) else [shapes]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyconv import registry
-from tinyconv.layers.base import Layer, Shape, Symbolic, _map_shapes
+from tinyconv.layers.base import Layer, Shape, Symbolic, _map_shapes, flatten_structure
 from tinyconv.models.training import Trainer
 from tinyconv.tensor import Tensor, no_grad
 
@@ -80,53 +81,117 @@ class Model(Trainer):
             self.built = False
             raise
 
-    def summary(self, line_length: int = 76, print_fn: Callable[[str], Any] = print) -> None:
-        """Print layers, output shapes (batch axis ``None``) and parameter counts."""
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print layers, output shapes (batch axis ``None``) and numbers of parameters as a table.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Width of the table; what the contents need by default.
+        print_fn : callable, optional
+            Called with every line; ``print`` by default.
+        expand_nested : bool
+            Whether the layers of inner models have rows of their own.
+        show_trainable : bool
+            Whether a column says which layers are trained.
+        """
         from tinyconv.models.summary import summary
 
-        for line in summary(self, line_length):
-            print_fn(line)
+        for line in summary(self, line_length, expand_nested, show_trainable):
+            (print_fn or print)(line)
 
-    def save(self, path: Any) -> None:
+    def save(self, path: Any, overwrite: bool = True) -> None:
         """Write architecture, weights, optimizer state, compile arguments and class names to one file.
 
-        The file is pure data (safetensors with a JSON header) and is replaced atomically; see ``load_model``.
+        The file is pure data and is replaced atomically; ``load_model`` reads all formats.
+
+        Parameters
+        ----------
+        path : str or Path
+            With the ending ``.h5`` or ``.hdf5``, an HDF5 file that Keras reads too; with ``.keras``, a Keras 3 file
+            (both need h5py). With any other ending, tinyconv's own format: safetensors with a JSON header. Keras
+            takes architecture and weights from its files; of layers that it does not know, only the weights.
+        overwrite : bool
+            Whether a file that exists may be replaced; if not, ``FileExistsError`` is raised.
         """
         from tinyconv.saving import save_model
 
-        save_model(self, path)
+        save_model(self, path, overwrite)
 
-    def save_weights(self, path: Any) -> None:
-        """Write the weights alone to a file."""
+    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+        """Write the weights alone to a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.weights.h5``: a Keras 3 weight file; ``.h5``, ``.hdf5``: a Keras 2 weight file (both need h5py); any
+            other ending: tinyconv's own format.
+        overwrite : bool
+            Whether a file that exists may be replaced; if not, ``FileExistsError`` is raised.
+        """
         from tinyconv.saving import save_weights
 
-        save_weights(self, path)
+        save_weights(self, path, overwrite)
 
-    def load_weights(self, path: Any) -> None:
-        """Read weights of an equal architecture from a file; number, order and shapes must match."""
+    def load_weights(self, path: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
+        """Read weights of an equal architecture from a file; nothing changes unless all of them fit.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file of tinyconv (weights, or a whole model) or of Keras 1, 2 or 3 (``.h5``, ``.weights.h5``, ``.keras``;
+            they need h5py).
+        skip_mismatch : bool
+            Leave layers alone, with a warning, whose number of weights or shapes differ from those in the file.
+        by_name : bool
+            Load those layers that the file has under the same name, instead of all layers in order.
+
+        Raises
+        ------
+        ValueError
+            When number, order or shapes differ; the message names the layer, what it expected and what it received.
+        """
         from tinyconv.saving import load_weights
 
-        load_weights(self, path)
+        load_weights(self, path, skip_mismatch, by_name)
+
+    def to_json(self, **options: Any) -> str:
+        """The architecture, without weights, as JSON; ``models.model_from_json`` makes a model of it.
+
+        Parameters
+        ----------
+        **options
+            For ``json.dumps``, such as ``indent``.
+        """
+        return json.dumps(serialize_layer(self), **options)
 
     @property
     def inputs(self) -> list[Symbolic]:
         """Symbolic inputs."""
-        raise AttributeError(f"Model {self.name!r} has no symbolic inputs")
+        return flatten_structure(super().input)
 
     @property
     def outputs(self) -> list[Symbolic]:
         """Symbolic outputs."""
-        raise AttributeError(f"Model {self.name!r} has no symbolic outputs")
+        return flatten_structure(super().output)
 
     @property
     def input(self) -> Any:
         """The symbolic input, or a list of them."""
-        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+        inputs = self.inputs
+        return inputs[0] if len(inputs) == 1 else inputs
 
     @property
     def output(self) -> Any:
         """The symbolic output, or a list of them."""
-        return self.outputs[0] if len(self.outputs) == 1 else self.outputs
+        outputs = self.outputs
+        return outputs[0] if len(outputs) == 1 else outputs
 
 
 def serialize_layer(layer: Layer) -> dict[str, Any]:

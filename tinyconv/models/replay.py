@@ -33,6 +33,9 @@ class Replay:
     def __init__(self) -> None:
         self._known: dict[Hashable, _Known] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Replay, ()  # a copy, also in another process, records anew
+
     def __call__(self, step: Callable[..., Any], arguments: Sequence[Any], circumstances: Hashable = None) -> Any:
         """Run the step.
 

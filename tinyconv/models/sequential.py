@@ -33,12 +33,14 @@ class Sequential(Model):
     autocast = False  # every layer knows its own dtype
 
     def __init__(self, layers: Sequence[Any] = (), name: str | None = None, trainable: bool = True) -> None:
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name)
         self._layers: list[Layer] = []
         self._input: Symbolic | None = None
         self._output: Symbolic | None = None
         for layer in layers or ():
             self.add(layer)
+        if not trainable:
+            self.trainable = False
 
     @property
     def layers(self) -> list[Layer]:
@@ -46,7 +48,7 @@ class Sequential(Model):
         return list(self._layers)
 
     def add(self, layer: Any) -> None:
-        """Put a layer on top of the stack."""
+        """Put a layer on top of the stack; on a frozen stack (``trainable = False``), it is frozen too."""
         if isinstance(layer, Symbolic):
             return self._set_input(layer.shape)
         if isinstance(layer, InputLayer):
@@ -65,27 +67,37 @@ class Sequential(Model):
             if known is not None:
                 self._set_input(known)
         if self._output is not None:
-            self._output = layer(self._output)
+            self._output = self._on_top(layer, self._output)
             self._shapes = self._input.shape if self._input else None, self._output.shape
         self._layers.append(layer)
         self.built = self._output is not None
+        if not self._trainable:
+            layer.trainable = False
 
     def pop(self) -> Layer:
         """Remove and return the topmost layer."""
         if not self._layers:
             raise IndexError("There is no layer left to remove")
         top = self._layers.pop()
-        if self._input is not None:
-            self._set_input(self._input.shape)
+        if self._output is not None and self._output.call is not None:
+            self._output = self._output.call.inputs  # the graph below stays as it is
+            self._shapes = self._input.shape if self._input else None, self._output.shape
+            self.built = bool(self._layers)
         return top
 
     def _set_input(self, shape: Shape) -> None:
         """Start the chain of symbolic tensors: every layer builds itself."""
         self._input = self._output = Symbolic(shape, self.dtype, name=f"{self.name}_input")
         for layer in self._layers:
-            self._output = layer(self._output)
+            self._output = self._on_top(layer, self._output)
         self._shapes = shape, self._output.shape
         self.built = bool(self._layers)
+
+    def _on_top(self, layer: Layer, below: Symbolic) -> Symbolic:
+        output = layer(below)
+        if not isinstance(output, Symbolic):
+            raise ValueError(f"{self._title} expected layers with one output. Received: {layer._title} with {output}")
+        return output
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""

@@ -42,6 +42,7 @@ class Trainer(Layer):
     objective: Objective | None = None
     stop_training = False
     history: History | None = None
+    _resume_at: tuple[int, int] | None = None  # epoch and batch, where BackupAndRestore wants fit to go on
     jit_compile: bool | str = "auto"
     _stream: np.random.Generator | None = None
     _seeded_by: np.random.Generator | None = None  # the global generator when the stream began
@@ -91,6 +92,8 @@ class Trainer(Layer):
             raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}")
         self.jit_compile = False if run_eagerly else jit_compile
         self._replays = {}
+        if self.built:
+            self._warn()
 
     @property
     def random_stream(self) -> np.random.Generator:
@@ -141,7 +144,7 @@ class Trainer(Layer):
         self._ensure_optimizer(x)
         self.optimizer.set_scalars()
         y_pred = self._run(self._update_weights, x, y, sample_weight)
-        self.optimizer.iterations += 1
+        self.optimizer.advance()
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Batch) -> dict[str, float]:
@@ -195,18 +198,26 @@ class Trainer(Layer):
         """What a recording depends on besides its data: the memory of all weights, and which of them are trained."""
         layers = list(self._all_layers())  # one walk: this happens in every step
         weights = [parameter for layer in layers for parameter in layer._parameters]
-        slots = self.optimizer.variables if self.optimizer is not None and self.optimizer.built else []
+        slots = self.optimizer.tensors if self.optimizer is not None and self.optimizer.built else []
         memory = tuple(id(tensor.data) for tensor in (*weights, *slots))
         trained = tuple(weight.requires_grad for weight in weights)
-        return is_grad_enabled(), tuple(layer.trainable for layer in layers), memory, trained
+        updates = self.optimizer is None or self.optimizer.updates_next
+        return is_grad_enabled(), updates, tuple(layer.trainable for layer in layers), memory, trained
 
     def _ensure_optimizer(self, x: Any) -> None:
         """Make weights and optimizer slots before the first step that needs them."""
         if not self.built:
             with no_grad():
                 self(map_structure(lambda part: part[:1], x), training=False)
+            self._warn()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_weights)
+
+    def _warn(self) -> None:
+        """Warn of what the documents call mistakes, once."""
+        from tinyconv.diagnosis import warn_about
+
+        warn_about(self, 4)
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The scalar that training minimises: the compiled losses and the layers' penalties."""
@@ -333,10 +344,12 @@ class Trainer(Layer):
         with random.use(self.random_stream), hooks:
             hooks.on_train_begin(Logs())
             logs = Logs()
-            for epoch in range(initial_epoch, epochs):
+            (start, done), self._resume_at = self._resume_at or (initial_epoch, 0), None
+            for epoch in range(start, epochs):
                 hooks.on_epoch_begin(epoch, Logs())
                 objective.reset()
-                trained = self._train_epoch(feed, weigh, hooks)
+                trained = self._train_epoch(feed, weigh, hooks, done)
+                done = 0
                 if trained is None:  # an iterator gave its last batch in the epoch before
                     _warn_of_early_end(feed, epoch, epochs)
                     break
@@ -350,6 +363,8 @@ class Trainer(Layer):
                 if feed.used_up and (epoch + 1 < epochs or feed.steps is not None):
                     _warn_of_early_end(feed, epoch + 1, epochs)
                     break
+            if self.optimizer is not None:
+                self.optimizer.finalize_variable_values(self.trainable_weights)
             hooks.on_train_end(logs)
         return self.history
 
@@ -359,10 +374,12 @@ class Trainer(Layer):
         """Keras 2's name of :meth:`fit` for iterables of batches."""
         return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **options)
 
-    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList) -> Logs | None:
-        """Results of an epoch; ``None`` when the feed had no batch left."""
+    def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList, done: int = 0) -> Logs | None:
+        """Results of an epoch after its first ``done`` batches; ``None`` when the feed had no batch left."""
         logs = None
         for step, batch in enumerate(feed.batches()):
+            if step < done:
+                continue
             hooks.on_train_batch_begin(step, Logs())
             with postponed_interrupt():  # Ctrl-C leaves the weights of a whole number of steps
                 logs = Logs(self.train_step(batch if weigh is None else _weighted(batch, weigh)))

@@ -1,0 +1,324 @@
+"""Keras's descriptions of models (``config.json`` of ``.keras`` files, ``model_config`` of HDF5 files), both ways.
+
+Classes are looked up among tinyconv's layers and the user's registered ones: nothing is imported or evaluated. Both of
+Keras's forms of a graph are understood, that of Keras 2 (``[["conv", 0, 0, {}]]``) and that of Keras 3.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from tinyconv import initializers, layers, registry
+from tinyconv.layers.base import Layer, Symbolic, _constructor_arguments, flatten_structure, map_structure
+from tinyconv.models import Functional, Model, Sequential
+from tinyconv.models.functional import _key
+
+# Arguments of Keras's layers that change nothing of what a layer computes here, whatever their value.
+_WITHOUT_EFFECT = {
+    "autocast", "build_input_shape", "fused", "implementation", "lora_alpha", "lora_rank", "optional",
+    "quantization_config", "ragged", "renorm_clipping", "renorm_momentum", "sparse", "synchronized",
+}  # fmt: skip
+_NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "channels_last", "linear")
+_RENAMED = {"Input": "InputLayer", "ModelV2": "Functional", "Model": "Functional"}
+_BASE = {"name", "trainable", "dtype", "input_shape"}
+# Arguments that Keras does not know: of any layer, and of single ones. They can be left out at their defaults.
+_OWN = {"strict", "count_include_pad"}
+_OWN_OF = {
+    "Cropping1D": {"data_format"},
+    "UpSampling1D": {"data_format", "interpolation"},
+    "UpSampling3D": {"interpolation"},
+    "ZeroPadding1D": {"data_format"},
+    "SpatialDropout1D": {"trainable", "data_format"},
+    "SpatialDropout2D": {"trainable"},
+    "SpatialDropout3D": {"trainable"},
+}
+
+
+# --- from Keras ------------------------------------------------------------------------------------------------
+
+
+def from_keras(data: Any) -> Layer:
+    """The layer or model that Keras describes as ``{"class_name": ..., "config": ...}``, with fresh weights.
+
+    Raises
+    ------
+    ValueError
+        For classes and arguments that tinyconv does not have, and for ``Lambda``, whose Python code files must not
+        bring along.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("class_name"), str) or "config" not in data:
+        raise ValueError(f"expected the description of a layer, with class_name and config. Received: {data!r:.200}")
+    name = str(_RENAMED.get(data["class_name"], data["class_name"]))
+    config = data["config"]
+    if name == "Sequential":
+        return _sequential(config)
+    if not isinstance(config, dict):
+        raise ValueError(f"expected the arguments of {name} by name. Received: {config!r:.200}")
+    if name == "Functional" or ("input_layers" in config and "output_layers" in config):
+        return _functional(config)
+    if name == "Lambda":
+        raise ValueError("it holds a Lambda layer, that is Python code, which is not run. Build the model in Python")
+    found = layers.LAYERS.find(str(data.get("registered_name") or name))
+    if not (isinstance(found, type) and issubclass(found, Layer)):
+        raise ValueError(f"{name!r} is not a layer")
+    return _made(found, _arguments(found, config))
+
+
+def _made(cls: type[Layer], arguments: dict[str, Any]) -> Layer:
+    made = cls.from_config(arguments)
+    if not isinstance(made, Layer):
+        raise ValueError(f"from_config of {cls.__name__} made no layer. Received: {made!r}")
+    return made
+
+
+def _arguments(cls: type[Layer], config: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments for those of Keras."""
+    values = {key: plain(value) for key, value in config.items()}
+    shape = values.pop("batch_input_shape", None)
+    if shape is not None:
+        values.update({"batch_shape": shape} if cls is layers.InputLayer else {"input_shape": shape[1:]})
+    if isinstance(values.get("axis"), list) and len(values["axis"]) == 1:  # how Keras 2 wrote the axis of a batch norm
+        values["axis"] = values["axis"][0]
+    known = {*_constructor_arguments(cls), *_BASE}
+    takes_all = any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values()
+    ) and not cls.__module__.startswith("tinyconv.")
+    unknown = {
+        key: value
+        for key, value in values.items()
+        if key not in known and key not in _WITHOUT_EFFECT and not any(value == neutral for neutral in _NEUTRAL)
+    }
+    if unknown and not takes_all:
+        raise ValueError(f"{cls.__name__} {values.get('name')!r} has arguments that tinyconv does not know: {unknown}")
+    return {key: value for key, value in values.items() if key in known or (takes_all and key not in _WITHOUT_EFFECT)}
+
+
+def plain(value: Any) -> Any:
+    """An argument without Keras's wrapping: dtype policies become names, descriptions of objects lose their modules."""
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind in ("DTypePolicy", "Policy") and isinstance(config, dict):
+        policy = config.get("name")
+        if not isinstance(policy, str) or policy.startswith("mixed"):
+            raise ValueError(f"the dtype policy {policy!r} is not supported. Expected a single dtype, as 'float32'")
+        return policy
+    if kind == "function":  # Keras 3's way of writing functions of its own
+        return config
+    if kind == "__tuple__":
+        return [plain(entry) for entry in value.get("items", [])]
+    if isinstance(kind, str) and isinstance(config, dict):
+        if "inbound_nodes" in value or kind in ("Sequential", "Functional"):
+            return from_keras(value)
+        inner = {key: plain(entry) for key, entry in config.items()}
+        if str(value.get("module", "")).startswith("keras.layers"):
+            return from_keras(value)
+        known = _initializer_arguments(kind)
+        if known is not None:  # Keras adds input_axes and the like
+            inner = {key: entry for key, entry in inner.items() if key in known or entry is not None}
+        return {"class_name": value.get("registered_name") or kind, "config": inner}
+    return {key: plain(entry) for key, entry in value.items()}
+
+
+def _initializer_arguments(name: str) -> set[str] | None:
+    """Names of an initializer's arguments; None when there is no initializer of that name."""
+    try:
+        found = initializers.get(name)
+    except (ValueError, TypeError):
+        return None
+    return set(registry.arguments_of(type(found)))
+
+
+def _sequential(config: Any) -> Sequential:
+    entries = config.get("layers") if isinstance(config, dict) else config  # Keras 2.0 wrote the list alone
+    if not isinstance(entries, list):
+        raise ValueError(f"expected the layers of a Sequential as a list. Received: {entries!r:.200}")
+    facts = config if isinstance(config, dict) else {}
+    made = Sequential(name=facts.get("name"))
+    for entry in entries:
+        made.add(from_keras(entry))
+    if not made.built and facts.get("build_input_shape") is not None:
+        made.build(tuple(facts["build_input_shape"]))
+    made._trainable = bool(facts.get("trainable", True))
+    return made
+
+
+def _functional(config: dict[str, Any]) -> Functional:
+    made: dict[str, Layer] = {}
+    tensors: dict[tuple[str, int, int], Symbolic] = {}
+    waiting: list[tuple[str, int, Any]] = []  # calls: layer, number of the call, inputs
+    for entry in config["layers"]:
+        name = entry.get("name", entry["config"].get("name"))
+        layer = made[name] = from_keras(entry)
+        if isinstance(layer, layers.InputLayer):
+            tensors[name, 0, 0] = Symbolic(layer.batch_shape, layer.dtype, layer.name)
+        waiting += [(name, number, node) for number, node in enumerate(entry.get("inbound_nodes", []))]
+    while waiting:
+        later = []
+        for name, number, node in waiting:
+            inputs, options = _inputs(node, made[name])
+            places = list(_histories(inputs))
+            if not all(place in tensors for place in places):
+                later.append((name, number, node))
+                continue
+            outputs = made[name](_resolved(inputs, tensors), **options)
+            for index, tensor in enumerate(flatten_structure(outputs)):
+                tensors[name, number, index] = tensor
+        if len(later) == len(waiting):
+            raise ValueError(f"its graph has calls whose inputs no layer gives: {sorted({n for n, _, _ in later})}")
+        waiting = later
+    inputs, outputs = (_resolved(_single(config[key]), tensors) for key in ("input_layers", "output_layers"))
+    model = Functional(inputs, outputs, config.get("name"))
+    model._trainable = bool(config.get("trainable", True))
+    return model
+
+
+def _inputs(node: Any, layer: Layer) -> tuple[Any, dict[str, Any]]:
+    """Inputs (with histories ``[layer, call, output]`` in place of tensors) and options of a call."""
+    if isinstance(node, dict):  # Keras 3
+        arguments, options = node.get("args", []), node.get("kwargs", {})
+        if len(arguments) != 1:
+            raise ValueError(f"{layer._title} is called with {len(arguments)} arguments. Expected 1")
+        inputs = _map_tensors(arguments[0])
+    else:  # Keras 2: a list of [layer, call, output, options]
+        options = next((entry[3] for entry in node if len(entry) > 3 and entry[3]), {})
+        inputs = [entry[:3] for entry in node]
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    options = {key: value for key, value in options.items() if value is not None}
+    options.pop("mask", None)
+    if set(options) - {"training"}:
+        raise ValueError(f"{layer._title} is called with options that tinyconv does not know: {sorted(options)}")
+    return inputs, options
+
+
+def _map_tensors(value: Any) -> Any:
+    """Keras 3's symbolic tensors, in any structure, as histories."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        return value["config"]["keras_history"][:3]
+    if isinstance(value, dict) and value.get("class_name") == "__tuple__":
+        return [_map_tensors(entry) for entry in value["items"]]
+    if isinstance(value, list):
+        return [_map_tensors(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _map_tensors(entry) for key, entry in value.items()}
+    raise ValueError(f"a layer is called on {value!r:.100}. Expected symbolic tensors only")
+
+
+def _single(histories: Any) -> Any:
+    """The only entry of a list of one: Keras 2 always wrote lists."""
+    return histories[0] if isinstance(histories, list) and len(histories) == 1 else histories
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+
+
+def _histories(value: Any) -> Iterator[tuple[str, int, int]]:
+    if _is_history(value):
+        yield (value[0], int(value[1]), int(value[2]))
+    elif isinstance(value, list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _histories(entry)
+
+
+def _resolved(value: Any, tensors: dict[tuple[str, int, int], Symbolic]) -> Any:
+    """The structure with symbolic tensors in place of histories."""
+    if _is_history(value):
+        return tensors[value[0], int(value[1]), int(value[2])]
+    if isinstance(value, list):
+        return [_resolved(entry, tensors) for entry in value]
+    return {key: _resolved(entry, tensors) for key, entry in value.items()}
+
+
+# --- to Keras --------------------------------------------------------------------------------------------------
+
+
+def to_keras(layer: Layer) -> dict[str, Any]:
+    """A layer or model as Keras 3 describes it.
+
+    Layers of your own are written under the names under which they are registered; Keras needs them as custom objects.
+
+    Raises
+    ------
+    ValueError
+        For what Keras has no words for, such as padding by numbers.
+    """
+    if isinstance(layer, Functional):
+        return _wrap("Functional", _functional_config(layer), "keras.src.models.functional")
+    if isinstance(layer, Sequential):
+        entries = [to_keras(entry) for entry in layer.layers]
+        if layer._input is not None:
+            entries.insert(0, _input(layer._input))
+        config = {"name": layer.name, "trainable": layer._trainable, "dtype": layer.dtype, "layers": entries}
+        return _wrap("Sequential", config, "keras")
+    if isinstance(layer, Model):
+        raise ValueError(f"{layer._title} is a class of its own, which Keras cannot know")
+    defaults = {**_constructor_arguments(type(layer)), "trainable": True, "data_format": "channels_last"}
+    own = _OWN | _OWN_OF.get(type(layer).__name__, set())
+    config = {}
+    for key, value in layer.get_config().items():
+        if key in own:
+            if value != defaults.get(key) and key != "trainable":
+                raise ValueError(f"Keras has no argument {key}={value!r} for {layer._title}")
+        elif key == "padding" and not _is_keras_padding(layer, value):
+            raise ValueError(f"Keras has no padding {value!r} for {layer._title}")
+        elif key == "size" and isinstance(value, list) and len(value) == 1:
+            config[key] = value[0]
+        elif key != "input_shape":
+            config[key] = value
+    return _wrap(registry.name_of(type(layer)), config, "keras.layers")
+
+
+def _is_keras_padding(layer: Layer, padding: Any) -> bool:
+    name = type(layer).__name__
+    known = ("valid", "same", "causal") if name == "Conv1D" else ("valid", "same")
+    return name.startswith("ZeroPadding") or (isinstance(padding, str) and padding.lower() in known)
+
+
+def _wrap(name: str, config: dict[str, Any], module: str) -> dict[str, Any]:
+    own = ">" in name
+    return {
+        "module": None if own else module,
+        "class_name": name.rpartition(">")[2],
+        "config": config,
+        "registered_name": name if own else None,
+    }
+
+
+def _input(tensor: Symbolic) -> dict[str, Any]:
+    config = {"batch_shape": list(tensor.shape), "dtype": tensor.dtype, "name": tensor.name}
+    return _wrap("InputLayer", config, "keras.layers")
+
+
+def _functional_config(model: Functional) -> dict[str, Any]:
+    sources = {_key(tensor): tensor.source for tensor in model.inputs}
+    places: dict[Any, list[Any]] = {key: [layer.name, 0, 0] for key, layer in sources.items() if layer is not None}
+    nodes: dict[int, list[dict[str, Any]]] = {}
+
+    def symbol(tensor: Symbolic) -> dict[str, Any]:
+        config = {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": places[_key(tensor)]}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    for call in model._calls:
+        calls = nodes.setdefault(id(call.layer), [])
+        options = registry.serialize(call.options)
+        calls.append({"args": [map_structure(symbol, call.inputs)], "kwargs": options})
+        for tensor in flatten_structure(call.outputs):
+            places[_key(tensor)] = [call.layer.name, len(calls) - 1, tensor.index]
+    inputs = {id(tensor.source): tensor for tensor in model.inputs}
+    entries = []
+    for layer in model.layers:
+        entry = _input(inputs[id(layer)]) if id(layer) in inputs else to_keras(layer)
+        entry["config"]["name"] = layer.name
+        entries.append({**entry, "name": layer.name, "inbound_nodes": nodes.get(id(layer), [])})
+    return {
+        "name": model.name,
+        "trainable": model._trainable,
+        "layers": entries,
+        "input_layers": map_structure(lambda t: places[_key(t)], model._inputs),
+        "output_layers": map_structure(lambda t: places[_key(t)], model._outputs),
+    }
