@@ -109,7 +109,7 @@ class CPUBackend(ReferenceBackend):
         outer, inner = math.prod(shape[: axes[0]] if axes else ()), math.prod(shape[axes[-1] + 1 :] if axes else ())
         if not adjacent or not x.flags.c_contiguous or not _hot(x) or (inner > 1 and x.size < LARGE):
             return super().sum(x, axis, keepdims)
-        y = self._empty(outer * inner, x.dtype)
+        y = self._empty((outer * inner,), x.dtype)
         self._run(_kernels.reduce.total(self._packed(x), y, outer, x.size // y.size, inner, self._empty))
         kept = [1 if a in axes else n for a, n in enumerate(shape)]
         return y.reshape(kept if keepdims else [n for a, n in enumerate(shape) if a not in axes])

@@ -20,6 +20,7 @@ DEPTH = 384  # products summed in registers before they are added to C: a panel 
 TASK = 25_000  # nanoseconds that are worth a task
 ROWS = 256  # rows of a task at most, so that its part of A stays in the L2 cache
 FEW_ROWS = 64  # rows of a task at least, so that packing B is little work beside the products
+FETCH = 30  # clock cycles of waiting for a row of a panel, whatever its width
 NOT_PACKED, IN_TASK, BEFORE = range(3)  # where B is brought into panels
 
 
@@ -71,7 +72,7 @@ def matmul(
     if bias is None and _transpose_pays(a, b):
         a, b, c = b.T, a.T, c.T
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
-    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // ROWS))
+    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // ROWS), fetch=FETCH if rows <= ROWS else 0)
     panels = -(-columns // tiling.width)
     work = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
     tasks = max(1, min(32, round(work / TASK)))

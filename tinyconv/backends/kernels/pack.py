@@ -16,7 +16,7 @@ from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.emit import Emitter, const
 from tinyconv.backends.kernels.launch import Allocate, Call
 
-AHEAD = 12  # rows that are fetched while one is copied: they lie too far apart for the processor to guess the next
+AHEAD = 16  # rows that are fetched while one is copied: they lie too far apart for the processor to guess the next
 
 
 @functools.cache

@@ -43,10 +43,13 @@ class Tiling(NamedTuple):
 
 
 @functools.cache
-def choose_tiling(rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY) -> Tiling:
+def choose_tiling(
+    rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY, fetch: int = 0
+) -> Tiling:
     """The fastest tiling for ``rows`` x ``lanes``, by a count of clock cycles.
 
     ``blocks`` tells into how many tasks a panel can be cut: where panels are few, they should share out evenly.
+    ``fetch`` counts the cycles of waiting for a row of a panel that comes from memory.
     """
     per_vector = emit.vector_bytes() // itemsize
     total = -(-lanes // per_vector)  # vectors
@@ -61,7 +64,8 @@ def choose_tiling(rows: int, lanes: int, itemsize: int, lanewise: bool = False, 
         cycles = panels * _cycles(height, vectors, lanewise) + (rest > 0) * _cycles(height, rest, lanewise)
         tasks = blocks * (panels + (rest > 0))
         uneven = 1 if tasks >= MANY else -(-tasks // EVEN) * EVEN / tasks
-        best = min(best, (uneven * count * cycles, height, vectors))
+        waiting = fetch * (panels + (rest > 0))
+        best = min(best, (uneven * (count * cycles + waiting), height, vectors))
     _, height, vectors = best
     rest = total % vectors or vectors
     return Tiling(
