@@ -9,41 +9,71 @@ import pytest
 import tinyconv as tc
 
 TOP = {
-    "Function", "Input", "Model", "Sequential", "Tensor", "activations", "applications", "callbacks", "config",
-    "constraints", "datasets", "enable_grad", "grad", "initializers", "is_grad_enabled", "layers", "load_model",
-    "losses", "metrics", "models", "no_grad", "ops", "optimizers", "random", "registry", "regularizers", "schedules",
-    "set_seed", "stop_gradient", "testing", "vision", "viz",
+    "Function", "Input", "Model", "ModelWarning", "Sequential", "Tensor", "activations", "applications", "callbacks",
+    "check_model", "config", "constraints", "datasets", "diagnose", "diagnosis", "enable_grad", "grad", "initializers",
+    "interop", "is_grad_enabled", "layers", "load_model", "losses", "metrics", "models", "no_grad", "ops", "optimizers",
+    "preprocessing", "random", "registry", "regularizers", "schedules", "set_seed", "stop_gradient", "testing", "utils",
+    "vision", "viz", "wrappers",
 }  # fmt: skip
 
 WITHIN = {
     "applications": "LeNet MiniVGGNet ShallowNet",
-    "callbacks": "Callback History LambdaCallback LearningRateScheduler ProgressBar",
+    "callbacks": """
+        BackupAndRestore BaseLogger CSVLogger Callback EarlyStopping History LambdaCallback LearningRateFinder
+        LearningRateScheduler ModelCheckpoint ProgressBar ReduceLROnPlateau ScheduleCallback TensorBoard TerminateOnNaN
+        TrainingMonitor find_learning_rate""",
     "config": "epsilon floatx image_data_format set_epsilon set_floatx set_image_data_format",
     "constraints": "get",
-    "datasets": "LabelBinarizer mnist train_test_split",
+    "datasets": """
+        LabelBinarizer LabelEncoder animals california_housing captchas cifar10 cifar100 class_weights fashion_mnist
+        fetch mnist smiles status to_categorical train_test_split""",
+    "diagnosis": "Diagnosis Finding ModelWarning check_model diagnose",
     "initializers": """
         Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones RandomNormal RandomUniform
         TruncatedNormal Zeros get""",
+    "interop": "from_keras_config load_keras to_keras_config",
     "layers": """
+        AdaptiveAveragePooling2D AdaptiveMaxPooling2D AlphaDropout AveragePooling3D CenterCrop Conv1DTranspose Conv3D
+        Conv3DTranspose Cropping3D DepthwiseConv1D GlobalAveragePooling3D GlobalMaxPooling3D Identity InceptionModule
+        LocallyConnected1D MaxPooling3D Normalization RMSNormalization RandomBrightness RandomContrast RandomCrop
+        RandomFlip RandomRotation RandomTranslation RandomZoom Rescaling ResidualUnit Resizing SeparableConv1D
+        SpatialDropout1D SpatialDropout3D SqueezeExcite UpSampling3D ZeroPadding3D
         Activation Add AveragePooling2D AvgPool2D BatchNormalization Concatenate Conv2D Conv2DTranspose Dense
         DepthwiseConv2D Dropout ELU Flatten GlobalAveragePooling2D GlobalAvgPool2D GlobalMaxPooling2D Input InputLayer
         Lambda Layer LeakyReLU LocalResponseNormalization MaxPool2D MaxPooling2D Multiply ReLU Reshape SELU
         SeparableConv2D Softmax ZeroPadding2D deserialize get""",
     "losses": """
+        BinaryFocalCrossentropy CategoricalFocalCrossentropy ContrastiveLoss CosineSimilarity InfoNCE KLDivergence
+        TripletLoss
         BinaryCrossentropy CategoricalCrossentropy Hinge Huber Loss MeanAbsoluteError MeanSquaredError
         SparseCategoricalCrossentropy binary_crossentropy categorical_crossentropy get hinge huber mean_absolute_error
         mean_squared_error sparse_categorical_crossentropy""",
     "metrics": """
+        AUC BalancedAccuracy CohenKappa ConfusionMatrix F1Score MatthewsCorrelation MeanIoU Precision R2Score Recall
+        Specificity TopKCategoricalAccuracy
         Accuracy BinaryAccuracy CategoricalAccuracy Mean Metric SparseCategoricalAccuracy classification_report get""",
-    "models": "Functional Model Sequential",
+    "models": "Functional Model Sequential clone_model load_model model_from_config model_from_json save_model",
     "ops": """
+        adaptive_avg_pool adaptive_max_pool affine_transform avg_pool3d conv3d conv3d_transpose max_pool3d random_uniform
+        resize sample_images
         abs avg_pool2d batch_norm clip concatenate conv2d conv2d_transpose exp log matmul max max_pool2d mean relu
         reshape sigmoid softmax sqrt sum tanh where""",
-    "optimizers": "Adagrad Adam Optimizer RMSprop SGD get",
+    "optimizers": "Adadelta Adagrad Adam AdamW Adamax Ftrl Lion Nadam Optimizer RMSprop SGD get",
+    "preprocessing": """
+        AspectAwarePreprocessor ImageDataGenerator ImageToArrayPreprocessor SimpleDatasetLoader SimplePreprocessor
+        array_to_img image image_dataset_from_directory img_to_array list_images load_img prefetch rescale_intensity
+        resize save_img sort_contours""",
     "registry": "custom_objects register",
     "regularizers": "L1 L2 get",
+    "schedules": """
+        CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay LinearWarmup OneCycle PiecewiseConstantDecay
+        PolynomialDecay StepDecay""",
     "testing": "check_gradients",
-    "viz": "plot_history show",
+    "utils": "array_to_img image_dataset_from_directory img_to_array load_img plot_model save_img to_categorical",
+    "viz": """
+        feature_maps grad_cam plot_activations plot_confusion_matrix plot_filters plot_grad_cam plot_history plot_images
+        plot_model plot_saliency plot_top_patches receptive_field saliency show to_dot top_patches""",
+    "wrappers": "KerasClassifier KerasRegressor TinyConvClassifier TinyConvRegressor",
 }
 
 FIT = [
@@ -65,11 +95,11 @@ SIGNATURES = {  # order and names as in Keras 3
     "fit_generator": ["self", "generator", "steps_per_epoch", "epochs", "options"],
     "evaluate_generator": ["self", "generator", "steps", "options"],
     "predict_generator": ["self", "generator", "steps", "options"],
-    "save": ["self", "path"],
-    "save_weights": ["self", "path"],
-    "load_weights": ["self", "path"],
+    "save": ["self", "path", "overwrite"],
+    "save_weights": ["self", "path", "overwrite"],
+    "load_weights": ["self", "path", "skip_mismatch", "by_name"],
     "get_layer": ["self", "name", "index"],
-    "summary": ["self", "line_length", "print_fn"],
+    "summary": ["self", "line_length", "print_fn", "expand_nested", "show_trainable"],
     "get_weights": ["self"],
     "set_weights": ["self", "weights"],
     "count_params": ["self"],

@@ -507,7 +507,6 @@ def test_recorded_steps_compute_the_same_bits(cls, case):
 
 
 @has_plans
-@pytest.mark.xfail(strict=True, reason="a plan packs what is not contiguous in the order it had (backends/plan.py)")
 def test_recorded_steps_compute_the_same_bits_with_channels_first():
     for cls, case in (row.values for row in ROWS):
         if "data_format" in cls(**case.kwargs).get_config():

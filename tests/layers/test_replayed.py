@@ -99,7 +99,6 @@ def test_training_with_augmentation_is_the_same_eagerly_and_recorded(seed):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.xfail(strict=True, reason="a plan's product reads rows that were copied while planning (backends/cpu.py)")
 def test_dense_layers_on_permuted_sequences():
     model = tc.Sequential([tc.Input((5, 7)), layers.Permute((2, 1)), layers.Dense(3)])
     x = np.random.default_rng(0).standard_normal((32, 5, 7), dtype="float32")

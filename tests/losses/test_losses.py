@@ -420,10 +420,16 @@ def mean_cubed(y_true, y_pred):
 
 
 @pytest.mark.parametrize("name", sorted({*CLASSES} - {"TripletLoss", "InfoNCE", "SparseCategoricalCrossentropy"}))
-@pytest.mark.parametrize(("y", "p"), [((4,), (4, 1)), ((4, 1), (4,)), ((4, 2), (4, 3)), ((3, 2), (4, 2))])
+@pytest.mark.parametrize(("y", "p"), [((4,), (4, 2)), ((4, 1), (4,)), ((4, 2), (4, 3)), ((3, 2), (4, 2))])
 def test_shapes_must_be_equal(name, y, p):
     with pytest.raises(ValueError, match=r"^[a-z_]+ expected y_true of the shape of y_pred, .*Received: y_true of"):
         CLASSES[name]()(np.zeros(y), np.ones(p))
+
+
+@pytest.mark.parametrize("name", ["BinaryCrossentropy", "MeanSquaredError", "Hinge"])
+def test_labels_of_one_output_may_lack_its_axis(name):
+    y, p = np.array([0.0, 1.0, 1.0]), np.array([[0.2], [0.7], [0.4]])
+    assert CLASSES[name]()(y, p).item() == CLASSES[name]()(y[:, None], p).item()
 
 
 def test_class_numbers_for_the_dense_loss_get_a_hint():

@@ -506,7 +506,13 @@ ELEMENTWISE = sorted(
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_shapes_must_be_equal(name):
     with pytest.raises(ValueError, match="expected y_true of the shape of y_pred"):
-        CLASSES[name]().update_state(np.ones(4), np.ones((4, 1)))
+        CLASSES[name]().update_state(np.ones(4), np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("name", ["BinaryAccuracy", "MeanSquaredError", "AUC", "Precision"])
+def test_labels_of_one_output_may_lack_its_axis(name):
+    y, p = np.array([0.0, 1.0, 1.0, 0.0]), np.array([[0.2], [0.7], [0.4], [0.9]])
+    assert CLASSES[name]()(y, p) == CLASSES[name]()(y[:, None], p)
 
 
 def test_bad_input():
