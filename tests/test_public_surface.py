@@ -54,8 +54,8 @@ WITHIN = {
         Accuracy BinaryAccuracy CategoricalAccuracy Mean Metric SparseCategoricalAccuracy classification_report get""",
     "models": "Functional Model Sequential clone_model load_model model_from_config model_from_json save_model",
     "ops": """
-        adaptive_avg_pool adaptive_max_pool affine_transform avg_pool3d conv3d conv3d_transpose max_pool3d random_uniform
-        resize sample_images
+        adaptive_avg_pool adaptive_max_pool affine_transform avg_pool3d conv3d conv3d_transpose max_pool3d
+        random_uniform resize sample_images
         abs avg_pool2d batch_norm clip concatenate conv2d conv2d_transpose exp log matmul max max_pool2d mean relu
         reshape sigmoid softmax sqrt sum tanh where""",
     "optimizers": "Adadelta Adagrad Adam AdamW Adamax Ftrl Lion Nadam Optimizer RMSprop SGD get",
