@@ -13,7 +13,7 @@ import itertools
 import re
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -242,9 +242,7 @@ class Layer:
     def children(self) -> list[Layer]:
         """Layers held in attributes, or in lists, tuples and dictionaries there, each once, in order."""
         found: dict[int, Layer] = {}
-        for value in list(vars(self).values()):
-            for layer in _layers_in(value):
-                found.setdefault(id(layer), layer)
+        _find_layers(list(vars(self).values()), found)
         return list(found.values())
 
     @property
@@ -567,12 +565,16 @@ def _is_default(value: Any, default: Any) -> bool:
     return bool(np.array_equal(value, default) or np.array_equal(value, (default, default)))
 
 
-def _layers_in(value: Any) -> Iterator[Layer]:
-    if isinstance(value, Layer):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for entry in value.values() if isinstance(value, dict) else value:
-            yield from _layers_in(entry)
+_CONTAINERS = (list, tuple, dict)
+
+
+def _find_layers(values: Iterable[Any], found: dict[int, Layer]) -> None:
+    """Add the layers among values, and in lists, tuples and dictionaries there, by id; quick, as every step asks."""
+    for value in values:
+        if isinstance(value, Layer):
+            found.setdefault(id(value), value)
+        elif isinstance(value, _CONTAINERS) and value:
+            _find_layers(value.values() if isinstance(value, dict) else value, found)
 
 
 def flatten_structure(structure: Any) -> list[Any]:

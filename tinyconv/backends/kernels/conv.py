@@ -26,6 +26,7 @@ from tinyconv.geometry import Window
 SCRATCH = 128 * 1024  # bytes of a padded part of an image: it shares the L2 cache with a panel of weights
 BATCH = 512 * 1024  # bytes of whole images whose weight gradients are summed in registers
 PANEL = 256 * 1024  # bytes of a panel of weights that are used in one pass over the rows
+PRODUCT = 256  # channels on both sides from which the weight gradient of a 1x1 kernel is cut by channels, not by images
 TASKS = 16  # tasks that a call is cut into where its shape allows
 PARTIALS = 4 * 1024 * 1024  # bytes of partial weight gradients
 
@@ -194,15 +195,55 @@ def forward(
 ) -> list[Call]:
     """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     if _pointwise(window, groups) and not relu:
-        return matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty)
+        calls, x = _thinned(x, y.shape, window, empty)
+        return [*calls, *matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty)]
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
     return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu, empty)
 
 
 def _pointwise(window: Window, groups: int) -> bool:
-    """Whether the convolution is one product of matrices."""
-    return window.kernel == window.strides == (1, 1) and not any(map(any, window.padding)) and groups == 1
+    """Whether the convolution is one product of matrices, of the pixels that the strides leave."""
+    return window.kernel == (1, 1) and not any(map(any, window.padding)) and groups == 1
+
+
+@functools.cache
+def _thin() -> int:
+    def thin(block, task):
+        x, thinned, x_n, x_h, x_w, rows, columns, stride_h, stride_w, cell = emit.parameters(block, 10)
+        image, row = task // rows, task % rows
+        source, target = x + image * x_n + row * stride_h * x_h, thinned + task * columns * cell
+        for column in range(columns):
+            emit.copy(target + column * cell, source + column * stride_w * x_w, cell)
+
+    return leaf(thin)
+
+
+@functools.cache
+def _spread() -> int:
+    def spread(block, task):
+        thinned, x, height, width, rows, columns, stride_h, stride_w, cell = emit.parameters(block, 9)
+        image, row = task // height, task % height
+        line = x + task * width * cell
+        emit.clear(line, width * cell)
+        if row % stride_h == 0 and row // stride_h < rows:
+            source = thinned + (image * rows + row // stride_h) * columns * cell
+            for column in range(columns):
+                emit.copy(line + column * stride_w * cell, source + column * cell, cell)
+
+    return leaf(spread)
+
+
+def _thinned(
+    x: np.ndarray, output: tuple[int, ...], window: Window, empty: Allocate
+) -> tuple[list[Call], np.ndarray]:
+    """Those pixels of ``x`` that a kernel of one pixel meets, next to each other."""
+    if window.strides == (1, 1):
+        return [], x
+    n, rows, columns, _ = output
+    thinned = empty((n, rows, columns, x.shape[3]), x.dtype)
+    sizes = (*x.strides[:3], rows, columns, *window.strides, x.shape[3] * x.itemsize)
+    return [Call(_thin(), (x, thinned), sizes, n * rows, thinned.nbytes / 10)], thinned
 
 
 def _by_group(w: np.ndarray, groups: int) -> np.ndarray:
@@ -244,7 +285,13 @@ def input_grad(
 ) -> list[Call]:
     """Gradient of ``forward`` for its input, into ``dx``."""
     if _pointwise(window, groups):
-        return matmul(dy.reshape(-1, dy.shape[3]), w[0, 0].T, dx.reshape(-1, dx.shape[3]), empty=empty)
+        n, rows, columns, o = dy.shape
+        thinned = dx if window.strides == (1, 1) else empty((n, rows, columns, dx.shape[3]), dx.dtype)
+        calls = matmul(dy.reshape(-1, o), w[0, 0].T, thinned.reshape(-1, dx.shape[3]), empty=empty)
+        if thinned is not dx:
+            sizes = (*dx.shape[1:3], rows, columns, *window.strides, dx.shape[3] * dx.itemsize)
+            calls += [Call(_spread(), (thinned, dx), sizes, n * dx.shape[1], dx.nbytes / 10)]
+        return calls
     (top, _), (left, _) = window.padding
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
     # (G, KH, KW, C/G, O/G) -> (G, KH, KW, O/G, C/G): the roles of the channels are exchanged
@@ -348,6 +395,11 @@ def weight_grad(
 ) -> list[Call]:
     """Gradient of ``forward`` for its kernel, into ``dw`` (KH, KW, C/G, O)."""
     kh, kw, channels, o = dw.shape
+    if _pointwise(window, groups) and window.strides != (1, 1):
+        calls, x = _thinned(x, dy.shape, window, empty)
+        return [*calls, *weight_grad(x, dy, dw, window._replace(strides=(1, 1)), groups, empty)]
+    if _pointwise(window, groups) and min(channels, o) >= PRODUCT:
+        return matmul(x.reshape(-1, channels).T, dy.reshape(-1, o), dw[0, 0], empty=empty)
     lanewise = groups > 1 and (channels, o) == (1, groups)
     lanes, itemsize = o // groups, x.itemsize
     if lanewise:  # depthwise: the groups become the lanes

@@ -20,6 +20,7 @@ DEPTH = 384  # products summed in registers before they are added to C: a panel 
 TASK = 25_000  # nanoseconds that are worth a task
 ROWS = 256  # rows of a task at most, so that its part of A stays in the L2 cache
 FEW_ROWS = 64  # rows of a task at least, so that packing B is little work beside the products
+BANDWIDTH = 20  # bytes of memory that one thread reads or writes in a nanosecond
 FETCH = 30  # clock cycles of waiting for a row of a panel, whatever its width
 NOT_PACKED, IN_TASK, BEFORE = range(3)  # where B is brought into panels
 
@@ -74,7 +75,8 @@ def matmul(
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
     tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // ROWS), fetch=FETCH if rows <= ROWS else 0)
     panels = -(-columns // tiling.width)
-    work = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
+    products = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
+    work = max(products, (a.nbytes + b.nbytes + c.nbytes) / BANDWIDTH)
     tasks = max(1, min(32, round(work / TASK)))
     block_rows = max(min(rows, FEW_ROWS), min(rows, ROWS, rows * panels // tasks))
     block_rows = -(-block_rows // tiling.rows) * tiling.rows
