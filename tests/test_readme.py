@@ -1,4 +1,7 @@
-"""Every Python block of README.md runs as printed, in order, in one fresh folder; comments `# ...` after print hold."""
+"""Every Python block of README.md and of the guide runs as printed; comments `# ...` after print hold.
+
+Those of the README stand alone, those of the guide follow one another.
+"""
 
 import contextlib
 import io
@@ -7,24 +10,57 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README, GUIDE = (
+    re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    for name in ("README.md", "docs/guide.md")
+)
 
 
-def test_readme_has_examples():
-    assert len(BLOCKS) >= 3
+def test_there_are_examples():
+    assert len(README) >= 3
+    assert len(GUIDE) >= 10
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:30])
+@pytest.mark.parametrize("block", README, ids=lambda block: block.strip().splitlines()[-1][:30])
 def test_block_runs_as_printed(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        exec(compile(block, str(README), "exec"), {"__name__": "readme"})
-    printed = output.getvalue().splitlines()
-    for line in block.splitlines():
-        match = re.match(r"print\(.*\)\s+# (?:.*: )?(\S.*)$", line)
-        if match:
-            assert match[1] in printed
+    printed = run(block, {"__name__": "readme"})
     accuracy = [float(line.split()[1]) for line in printed if line.startswith("accuracy:")]
     assert all(value > 0.9 for value in accuracy)
+
+
+@pytest.mark.slow
+def test_guide_runs_as_printed(tmp_path, monkeypatch):
+    for package in ("sklearn", "matplotlib", "cv2"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "guide"}
+    for block in GUIDE:
+        run(block, names)
+    assert {"model.png", "curves.png", "filters.png", "features.png", "where.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).exists(), link
+        assert not anchor or anchor in anchors, link
+
+
+def run(block, names):
+    """Execute a block; what it prints must be what its comments say. Returns the lines."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(block, "README", "exec"), names)
+    printed = output.getvalue().splitlines()
+    for line in block.splitlines():
+        match = re.match(r"print\(.*\)\s+# (\S.*)$", line)
+        if match:  # perhaps with a formula and a colon before it
+            assert match[1] in printed or match[1].split(": ", 1)[-1] in printed, line
+    return printed
