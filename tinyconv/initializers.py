@@ -410,7 +410,10 @@ def _drawn(dtype: Any) -> Any:
 
 
 def _scaled(values: Any, shift: float, scale: float, dtype: Any) -> np.ndarray:
-    return np.asarray(values * scale + shift).astype(dtype or config.floatx(), copy=False)
+    values = np.asarray(values)
+    values *= values.dtype.type(scale)  # in place: a layer's weights may be half of the memory
+    values += values.dtype.type(shift)
+    return values.astype(dtype or config.floatx(), copy=False)
 
 
 # Keras's other spelling

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -258,8 +259,13 @@ def serialize(value: Any) -> Any:
     return {"class_name": name_of(type(value)), "config": value.get_config()}
 
 
+_NETWORKS = "tinyconv.applications"  # whose own layers are known to files once it is imported
+
+
 def _find_users(name: str) -> Any:
-    """What users registered or put in scope as ``name``, else None."""
+    """What users, or the networks of ``applications``, registered or put in scope as ``name``, else None."""
+    if name.startswith(f"{_NETWORKS}>"):
+        importlib.import_module(_NETWORKS)
     scope = _scope.get()
     return scope.get(name, scope.get(name.rpartition(">")[2], _registered.get(name)))
 

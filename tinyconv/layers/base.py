@@ -227,8 +227,9 @@ class Layer:
         if (check := before_weight.get()) is not None:
             check(tuple(shape))
         initialize = initializers.get("glorot_uniform" if initializer is None else initializer)
+        fresh = type(initialize).__module__ == initializers.__name__  # others may keep the array that they give
         parameter = Parameter(
-            np.array(initialize(tuple(shape), self.dtype), dtype=self.dtype),
+            np.array(initialize(tuple(shape), self.dtype), dtype=self.dtype, copy=None if fresh else True),
             name,
             trainable,
             regularizers.get(regularizer),
