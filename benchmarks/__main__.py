@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import filtering, inference, kernels, machine, report, startup, training
+from benchmarks import filtering, inference, kernels, machine, profile, report, startup, training
 from benchmarks.harness import Settings, find_pytorch
 
 SUBJECTS: dict[str, Callable[[Settings], Iterable[report.Row]]] = {
@@ -16,6 +16,7 @@ SUBJECTS: dict[str, Callable[[Settings], Iterable[report.Row]]] = {
     "training": training.rows,
     "inference": inference.rows,
     "filtering": filtering.rows,
+    "profile": profile.rows,
 }
 
 

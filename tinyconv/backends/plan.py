@@ -8,6 +8,7 @@ replay copies the inputs in and runs the program.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +52,7 @@ class Plan:
         builder = _Builder(trace, examples, Memory(draft))
         self.inputs = [builder.values[n] for n in trace.inputs]
         self._parts = builder.finish()
+        self.programs = [part for part in self._parts if isinstance(part, functools.partial)]
         self._random = builder.random
         # where each key comes from: None is the generator in use, others belong to layers with a seed
         self.sources = [None if key.source is trace.generator else key.source for key in builder.keys]

@@ -19,6 +19,7 @@ from numba import types
 from numba.core.registry import cpu_target
 
 _alive: list[Any] = []  # compiled functions whose addresses may stand in a program
+names: dict[int, str] = {}  # of leaves, by address
 
 
 @functools.cache
@@ -47,7 +48,10 @@ def leaf(function: Callable[..., None], variant: str = "", arguments: int = 2) -
         How many integers it takes; a kernel takes two, the address of its parameters and its task.
     """
     signature = types.void(*[types.int64] * arguments)
-    return _compile(numba.cfunc, function, variant, signature, error_model="numpy").address
+    name = " ".join(filter(None, (function.__name__, variant)))
+    address = _compile(numba.cfunc, function, variant, signature, error_model="numpy").address
+    names[address] = name
+    return address
 
 
 def function(body: Callable[..., Any], signature: str, **flags: Any) -> Callable[..., Any]:
