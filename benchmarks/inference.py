@@ -12,22 +12,27 @@ ONNX_MISSING = "ONNX Runtime not measured: pip install onnx onnxruntime beside P
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """One row per network."""
-    for network in ("LeNet", "MiniVGGNet"):
-        yield _latency(network, settings)
+    """One image through the small networks; one and eight through the large ones."""
+    cases = [("LeNet", 1), ("MiniVGGNet", 1)]
+    if not settings.tiny:
+        cases += [(network, batch) for network in ("ResNet50", "VGG16") for batch in (1, 8)]
+    for network, batch in cases:
+        yield _latency(network, batch, settings)
 
 
-def _latency(network: str, settings: Settings) -> Row:
-    threads = settings.threads
+def _latency(network: str, batch: int, settings: Settings) -> Row:
+    threads, case = settings.threads, {"network": network, "batch": batch, "count": 1}
     onnx = Worker("onnxruntime", threads, settings.torch)
     with Worker("ours", threads) as ours, onnx, pytorch(settings, threads) as (theirs, notes):
         workers = {"ours": ours}
-        ours.call("prepare", network=network, batch=1)
+        weights = ours.call("prepare", **case)
         for name, (worker, options) in theirs.items():
-            worker.call("prepare", network=network, batch=1, **options)
+            theirs_weights = worker.call("prepare", **case, **options)
+            if theirs_weights != weights:
+                raise RuntimeError(f"{network}: expected {weights} weights, received {theirs_weights} in PyTorch")
             workers[name] = worker
         try:
-            onnx.call("prepare", network=network, batch=1)
+            onnx.call("prepare", network=network, batch=batch)
             workers["onnxruntime"] = onnx
         except WorkerError:
             notes.append(ONNX_MISSING)
@@ -41,7 +46,8 @@ def _latency(network: str, settings: Settings) -> Row:
             {name: lambda w=w: w.round("predictions", settings) for name, w in workers.items()}, settings
         )
     own = statistics.median(rounds["ours"])
-    row = Row("inference", f"{network}, one image, {on(threads)}", milliseconds(own), rounds=rounds)
+    what = f"{network}, {batch} image{'s' * (batch > 1)}, {on(threads)}"
+    row = Row("inference", what, milliseconds(own), rounds=rounds)
     row.note = "; ".join(notes)
     if others := [name for name in workers if name != "ours"]:
         fastest = best(rounds, *others)

@@ -21,13 +21,27 @@ def version() -> str:
     return f"tinyconv {tc.__version__}, NumPy {np.__version__}"
 
 
-def prepare(network: str, batch: int, dropout: bool = True, save: str | None = None, dtype: str = "float32") -> None:
-    """Build and compile a network; ``save`` its weights for the other side."""
+def prepare(
+    network: str,
+    batch: int,
+    dropout: bool = True,
+    save: str | None = None,
+    dtype: str = "float32",
+    count: int = 20,
+) -> int:
+    """Build and compile a network, with ``count`` batches; ``save`` its weights for the other side.
+
+    Returns the number of weights that are trained.
+    """
     task = TASKS[network]
     tc.set_seed(0)
     tc.config.set_floatx(dtype)
     height, width, depth = task.shape
-    model = getattr(tc.applications, network).build(width=width, height=height, depth=depth, classes=task.classes)
+    make = getattr(tc.applications, network)
+    if hasattr(make, "build"):
+        model = make.build(width=width, height=height, depth=depth, classes=task.classes)
+    else:
+        model = make(weights=None, input_shape=task.shape, classes=task.classes)
     for layer in model.layers:
         if not dropout and isinstance(layer, tc.layers.Dropout):
             layer.rate = 0.0
@@ -36,8 +50,9 @@ def prepare(network: str, batch: int, dropout: bool = True, save: str | None = N
     if save:
         np.savez(save, *model.get_weights())
     one_hot = np.eye(task.classes, dtype=dtype)
-    data = [(x.astype(dtype), one_hot[labels]) for x, labels in batches(network, batch, 20)]
+    data = [(x.astype(dtype), one_hot[labels]) for x, labels in batches(network, batch, count)]
     _now.update(model=model, data=data, turn=itertools.cycle(data))
+    return sum(weight.size for weight in model.trainable_weights)
 
 
 def _step() -> float:

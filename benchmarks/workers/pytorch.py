@@ -26,6 +26,10 @@ def version() -> str:
 def build(network: str, dropout: bool = True) -> nn.Sequential:
     """The network of ``tinyconv.applications``, up to the logits."""
     (height, width, depth), classes = TASKS[network].shape, TASKS[network].classes
+    if network == "VGG16":
+        return vgg16(classes)
+    if network == "ResNet50":
+        return resnet50(classes)
     if network == "LeNet":
         return nn.Sequential(
             nn.Conv2d(depth, 20, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
@@ -41,6 +45,50 @@ def build(network: str, dropout: bool = True) -> nn.Sequential:
     layers += [nn.Flatten(), nn.Linear(height // 4 * (width // 4) * 64, 512), nn.ReLU()]
     layers += [nn.BatchNorm1d(512, eps=1e-3, momentum=0.01), nn.Dropout(0.5 * dropout), nn.Linear(512, classes)]
     return nn.Sequential(*layers)
+
+
+def vgg16(classes: int) -> nn.Sequential:
+    """K. Simonyan and A. Zisserman, 2014, configuration D."""
+    layers: list[nn.Module] = []
+    before = 3
+    for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            layers += [nn.Conv2d(before, filters, 3, padding=1), nn.ReLU()]
+            before = filters
+        layers.append(nn.MaxPool2d(2))
+    dense = [nn.Linear(7 * 7 * 512, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, classes)]
+    return nn.Sequential(*layers, nn.Flatten(), *dense)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution beside a shortcut; the first one strides, as in the paper."""
+
+    def __init__(self, before: int, filters: int, stride: int) -> None:
+        super().__init__()
+        sizes = [(before, filters, 1, stride), (filters, filters, 3, 1), (filters, 4 * filters, 1, 1)]
+        self.inner = nn.Sequential()
+        for i, (c, o, k, s) in enumerate(sizes):
+            self.inner.extend([nn.Conv2d(c, o, k, s, k // 2), nn.BatchNorm2d(o, eps=1.001e-5)])
+            self.inner.extend([nn.ReLU()] if i < 2 else [])
+        self.shortcut = nn.Sequential()
+        if before != 4 * filters:
+            outer = 4 * filters
+            self.shortcut.extend([nn.Conv2d(before, outer, 1, stride), nn.BatchNorm2d(outer, eps=1.001e-5)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.inner(x) + self.shortcut(x))
+
+
+def resnet50(classes: int) -> nn.Sequential:
+    """K. He et al., 2015, with biases as in Keras."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3), nn.BatchNorm2d(64, eps=1.001e-5), nn.ReLU()]
+    layers.append(nn.MaxPool2d(3, 2, 1))
+    before = 64
+    for stage, (filters, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+        for i in range(count):
+            layers.append(Bottleneck(before, filters, 2 if i == 0 and stage > 0 else 1))
+            before = 4 * filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
 
 @torch.no_grad()
@@ -74,8 +122,12 @@ def prepare(
     dropout: bool = True,
     weights: str | None = None,
     dtype: str = "float32",
-) -> None:
-    """Build a network, its optimizer and the batches, in one of PyTorch's configurations."""
+    count: int = 20,
+) -> int:
+    """Build a network, its optimizer and the batches, in one of PyTorch's configurations.
+
+    Returns the number of weights that are trained.
+    """
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = build(network, dropout).to(getattr(torch, dtype))
@@ -89,10 +141,11 @@ def prepare(
             torch.from_numpy(x.astype(dtype)).permute(0, 3, 1, 2).contiguous(memory_format=layout),
             torch.from_numpy(labels),
         )
-        for x, labels in batches(network, batch, 20)
+        for x, labels in batches(network, batch, count)
     ]
     forward = torch.compile(model, dynamic=False) if compiled else model
     _now.update(model=forward, optimizer=optimizer, data=data, turn=itertools.cycle(data))
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def _step() -> float:

@@ -20,6 +20,8 @@ class Task(NamedTuple):
 TASKS = {
     "LeNet": Task((28, 28, 1), 10, 0.0, False),
     "MiniVGGNet": Task((32, 32, 3), 10, 0.9, True),
+    "VGG16": Task((224, 224, 3), 1000, 0.0, False),
+    "ResNet50": Task((224, 224, 3), 1000, 0.0, False),
 }
 
 
