@@ -18,8 +18,8 @@ TOP = {
 
 WITHIN = {
     "applications": """
-        AlexNet GoogLeNet InceptionV3 LeNet LeNet5 MiniVGGNet MobileNet MobileNetV2 ResNet101 ResNet152 ResNet18 ResNet34
-        ResNet50 SEResNet50 ShallowNet SqueezeNet VGG16 VGG19 Xception imagenet_utils resnet50 vgg16""",
+        AlexNet GoogLeNet InceptionV3 LeNet LeNet5 MiniVGGNet MobileNet MobileNetV2 ResNet101 ResNet152 ResNet18
+        ResNet34 ResNet50 SEResNet50 ShallowNet SqueezeNet VGG16 VGG19 Xception imagenet_utils resnet50 vgg16""",
     "callbacks": """
         BackupAndRestore BaseLogger CSVLogger Callback EarlyStopping History LambdaCallback LearningRateFinder
         LearningRateScheduler ModelCheckpoint ProgressBar ReduceLROnPlateau ScheduleCallback TensorBoard TerminateOnNaN

@@ -124,7 +124,9 @@ def _tiling(graph: Graph, index: int, node: Node) -> Iterator[Finding]:
     layer: Any = node.layer
     kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
     size, named = _size(node), isinstance(getattr(layer, "padding", None), str)
-    if kernel is None or not hasattr(layer, "strides") or not size or "Transpose" in node.kind or (named and layer.padding != "valid"):
+    if kernel is None or not hasattr(layer, "strides") or not size or "Transpose" in node.kind:
+        return
+    if named and layer.padding != "valid":
         return
     known = [n for n in size if n is not None]
     if len(known) < 2:
