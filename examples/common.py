@@ -1,0 +1,196 @@
+"""What the programs share: their command line, their data, their reports, and how they end when something is missing.
+
+Every program writes into the folder ``--output``; files are named after the program. ``--quick`` replaces the data by
+a few generated pictures, so that it shows within seconds, anywhere, that the program works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv.metrics import classification_report
+from tinyconv.preprocessing import ImageToArrayPreprocessor, SimpleDatasetLoader, SimplePreprocessor
+
+ANIMALS = ("panda", "dogs", "cats")  # the order in which the book's split finds its folders
+
+
+# --- command line ----------------------------------------------------------------------------------------------
+
+
+def parser(description: str | None, output: str) -> argparse.ArgumentParser:
+    """The arguments of all programs; `description` is the program's docstring, `output` its default folder."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("-o", "--output", type=Path, default=Path(output), help=f"folder for the results ({output})")
+    options.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
+    options.add_argument("--quick", action="store_true", help="seconds on generated pictures, to see it work")
+    options.add_argument("--show", action="store_true", help="open windows with the pictures, too")
+    return options
+
+
+def positive(text: str) -> int:
+    """A command-line argument that counts something."""
+    return int(_checked(text, int, 1, "a whole number >= 1"))
+
+
+def not_negative(text: str) -> float:
+    """A command-line argument such as a learning rate or a decay."""
+    return _checked(text, float, 0, "a number >= 0")
+
+
+def _checked(text: str, kind: Callable[[str], float], least: float, expected: str) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected {expected}, received {text}")
+    return number
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a program's `main`; end with one line instead of a traceback where data or packages are missing."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("[INFO] interrupted")
+    except (FileNotFoundError, tc.datasets.DownloadError) as error:
+        sys.exit(f"[ERROR] {error}\n[ERROR] `python -m tinyconv datasets` tells which data sets are here, and where")
+    except (FileExistsError, ImportError) as error:
+        sys.exit(f"[ERROR] {error}")
+
+
+# --- data ------------------------------------------------------------------------------------------------------
+
+
+class Data(NamedTuple):
+    """Pictures in 0..1 and one-hot labels, for training and for testing."""
+
+    x_train: np.ndarray  # (N, H, W, C), float32
+    y_train: np.ndarray  # (N, classes)
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: list[str]
+
+
+def cifar10(quick: bool = False, seed: int = 0) -> Data:
+    """CIFAR-10, RGB; with `quick` 320 + 80 generated pictures of the same size and number of classes."""
+    names = list(tc.datasets.cifar10.CLASS_NAMES)
+    if quick:
+        images, labels = generated_pictures(400, len(names), seed)
+        x_train, x_test, y_train, y_test = images[:320], images[320:], labels[:320], labels[320:]
+    else:
+        (x_train, y_train), (x_test, y_test) = tc.datasets.cifar10.load_data()
+    encoder = tc.datasets.LabelBinarizer()
+    y_train = encoder.fit_transform(y_train)
+    return Data(as_floats(x_train), y_train, as_floats(x_test), encoder.transform(y_test), names)
+
+
+def as_floats(images: np.ndarray) -> np.ndarray:
+    """Pixels 0..255 as float32 in 0..1."""
+    return images.astype("float32") / 255
+
+
+def generated_pictures(count: int, classes: int, seed: int = 0, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy pictures (N, size, size, 3) of uint8 with a bright square, whose place tells the class: up to 16 classes.
+
+    Examples
+    --------
+    >>> images, labels = generated_pictures(6, classes=3)
+    >>> images.shape, labels.tolist()
+    ((6, 32, 32, 3), [0, 1, 2, 0, 1, 2])
+    """
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 128, (count, size, size, 3), dtype=np.uint8)
+    labels = np.arange(count) % classes
+    side = size // 4  # 4 x 4 places
+    for image, label in zip(images, labels, strict=True):
+        y, x = side * (label // 4), side * (label % 4)
+        image[y : y + side, x : x + side] += 128
+    return images, labels
+
+
+def animal_paths(folder: Path | None = None) -> list[str]:
+    """Paths of the photos: of the data set in the cache, or of the three folders cats, dogs, panda in `folder`."""
+    if folder is None:
+        return tc.datasets.animals.load_paths(ANIMALS)[0]
+    paths = [path for name in ANIMALS for path in sorted(tc.preprocessing.list_images(folder / name))]
+    if not paths:
+        raise FileNotFoundError(f"expected photos in {', '.join(ANIMALS)} of {folder}. Received: none")
+    return paths
+
+
+def write_animals(folder: Path, seed: int, count: int = 20) -> Path:
+    """Write `count` generated pictures of each kind of animal as PNG files, in the data set's layout."""
+    import cv2
+
+    images, labels = generated_pictures(count * len(ANIMALS), len(ANIMALS), seed)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = folder / ANIMALS[label]
+        place.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / f"{number:03d}.png"), image)
+    return folder
+
+
+def read_photos(paths: Sequence[str], verbose: int = -1) -> tuple[np.ndarray, np.ndarray]:
+    """Photos as ShallowNet takes them, (N, 32, 32, 3) in 0..1 with blue first, and the names of their folders."""
+    loader = SimpleDatasetLoader(preprocessors=[SimplePreprocessor(32, 32), ImageToArrayPreprocessor()])
+    data, labels = loader.load(paths, verbose=verbose)
+    return as_floats(data), labels
+
+
+# --- results ---------------------------------------------------------------------------------------------------
+
+
+def evaluate(model: Any, data: Data, batch_size: int) -> tuple[str, float]:
+    """The classification report of the test pictures, printed, and the accuracy."""
+    print("[INFO] evaluating network...")
+    predicted, true = model.predict(data.x_test, batch_size=batch_size).argmax(axis=1), data.y_test.argmax(axis=1)
+    labels = range(len(data.class_names))
+    report = classification_report(true, predicted, labels=labels, target_names=data.class_names)
+    accuracy = float((predicted == true).mean())
+    report = f"{report}\naccuracy on {len(true)} test pictures: {accuracy:.4f}"
+    print(report)
+    return report, accuracy
+
+
+def write_results(plot: Path, history: Any, report: str, title: str, show: bool) -> None:
+    """Save the training curve as `plot`, and the report beside it under the same name, ``.txt``."""
+    figure = tc.viz.plot_history(history, plot, title=title)
+    write_text(plot.with_suffix(".txt"), report + "\n")
+    print(f"[INFO] training curve: {plot}")
+    print(f"[INFO] report: {plot.with_suffix('.txt')}")
+    if show:
+        tc.viz.show(figure)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def table(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as text, columns aligned.
+
+    Examples
+    --------
+    >>> print(table([("kernel", "size"), ("sharpen", 3)]))
+    kernel   size
+    sharpen  3
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
