@@ -2,6 +2,7 @@
 #
 #   make lenet   train LeNet on MNIST, e.g. make lenet ARGS="--epochs 2"
 #   make test    lint, type check and the whole test suite: all that CI runs
+#   make test-gpu   the tests on an NVIDIA GPU; CuPy is installed for CUDA 13, or as in: make test-gpu CUDA=12
 #   make bench   measure the kernels and the training steps, e.g. make bench ARGS="--help"
 #   make venv    make .venv with tinyconv and its tools, e.g. make venv PYTHON=python3.12
 #   make clean   remove .venv and everything that was built
@@ -10,13 +11,14 @@
 
 PYTHON =
 ARGS =
+CUDA = 13
 WORKERS = 2
 
 BIN = .venv/bin
 READY = .venv/ready
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help venv lenet test bench clean
+.PHONY: help venv lenet test test-gpu bench clean
 
 help:
 	@sed -n '/^#  /s/^#  *//p' Makefile
@@ -48,6 +50,12 @@ test: $(READY)
 	$(PYTEST)
 	TINYCONV_BACKEND=reference $(PYTEST) -m 'not slow' tests/core tests/ops tests/layers
 	PYTHONPATH="$$PWD/tests/hidden" $(BIN)/python -m pytest tests/test_imports.py
+
+# One process: several would share one GPU. Skips everything, with the reason, where there is none.
+test-gpu: $(READY)
+	@$(BIN)/python -c 'import cupy' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,cuda$(CUDA)]'
+	$(BIN)/python -m pytest --device cuda -m 'not slow' $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,12 @@
-"""Settings that all tests share: the hypothesis profile. TINYCONV_HYPOTHESIS_EXAMPLES=500 searches longer."""
+"""Settings that all tests share: the hypothesis profile, and the device that tests run on.
+
+``TINYCONV_HYPOTHESIS_EXAMPLES=500`` searches longer. ``pytest --device cuda`` puts all arrays on the GPU and leaves out
+the tests of what only the host has.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -15,3 +20,40 @@ settings.register_profile(
 settings.load_profile("tinyconv")
 
 collect_ignore = ["hidden"]  # its sitecustomize hides packages from the process that imports it
+
+HOST_ONLY = (  # kernels, plans and recordings of NumPy arrays; programs and files that never see a device
+    "backends/", "benchmarks/", "cli/", "datasets/", "interop/", "preprocessing/", "vision/", "examples/",
+    "models/test_replayed", "test_imports", "test_packaging", "test_public_surface", "test_readme",
+)  # fmt: skip
+HOST_TESTS = (  # memory shared with NumPy, and operations of the test's own that call NumPy
+    "replayed", "test_arrays_are_not_copied_and_tensors_share", "test_assign_overwrites_in_place",
+    "test_asarray_shares_memory_and_converts", "test_asarray_without_copy", "test_integer_outputs_carry_no_gradient",
+    "test_scalar_results_become_tensors",
+)  # fmt: skip
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the tests put their arrays")
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "cuda":
+        os.environ["TINYCONV_DEVICE"] = "cuda"  # also for the processes that tests start
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--device") != "cuda":
+        return
+    from tinyconv import backends
+
+    try:
+        backends.get("cuda")
+        missing = ""
+    except (ImportError, RuntimeError) as error:
+        missing = str(error)
+    for item in items:
+        where = str(item.path.relative_to(config.rootpath / "tests")) if "tests" in item.path.parts else ""
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=missing))
+        elif where.startswith(HOST_ONLY) or any(name in item.name for name in HOST_TESTS):
+            item.add_marker(pytest.mark.skip(reason="a test of the host"))

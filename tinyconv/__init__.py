@@ -2,7 +2,7 @@
 
 The public face: ``Sequential``, ``Model``, ``Input``, ``load_model``; ``layers``, ``optimizers``, ``losses``,
 ``metrics``, ``callbacks``, ``initializers``, ``regularizers``, ``datasets``, ``applications``, ``vision``; beneath them
-``Tensor``, ``ops``, ``grad``, ``no_grad``, ``Function``.
+``Tensor``, ``ops``, ``grad``, ``no_grad``, ``device``, ``Function``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 from tinyconv import config, ops, random
+from tinyconv.device import device
 from tinyconv.function import Function, grad
 from tinyconv.random import set_seed
 from tinyconv.tensor import Tensor, enable_grad, is_grad_enabled, no_grad, stop_gradient
@@ -60,10 +61,10 @@ _NAMES = {
 
 __all__ = [
     "Function", "Input", "Model", "ModelWarning", "Sequential", "Tensor", "activations", "applications", "callbacks",
-    "check_model", "config", "constraints", "datasets", "diagnose", "diagnosis", "enable_grad", "grad", "initializers",
-    "interop", "is_grad_enabled", "layers", "load_model", "losses", "metrics", "models", "no_grad", "ops", "optimizers",
-    "preprocessing", "random", "registry", "regularizers", "schedules", "set_seed", "stop_gradient", "testing", "utils",
-    "vision", "viz", "wrappers",
+    "check_model", "config", "constraints", "datasets", "device", "diagnose", "diagnosis", "enable_grad", "grad",
+    "initializers", "interop", "is_grad_enabled", "layers", "load_model", "losses", "metrics", "models", "no_grad",
+    "ops", "optimizers", "preprocessing", "random", "registry", "regularizers", "schedules", "set_seed",
+    "stop_gradient", "testing", "utils", "vision", "viz", "wrappers",
 ]  # fmt: skip
 
 

@@ -106,9 +106,9 @@ class Function:
     def __call__(self, *inputs: Any) -> Any:
         if self._edges is not None:
             raise RuntimeError(f"A {type(self).__name__} is one node of a graph: make a new one for each call")
-        tensors = [value if isinstance(value, Tensor) else _constant(value) for value in inputs]
+        tensors = [value if isinstance(value, Tensor) else _constant(value, inputs) for value in inputs]
         arrays = [value.data if isinstance(value, Tensor) else value for value in tensors]
-        self.backend = _common_backend(arrays)
+        self.backend = common_backend(arrays)
         self._edges = tuple(map(_edge_of, tensors)) if is_grad_enabled() else (None,) * len(tensors)
         self.needs_input_grad = tuple(edge is not None for edge in self._edges)
         outputs = self.forward(*arrays)
@@ -163,19 +163,33 @@ def _as_array(output: Any) -> Any:
     return np.asarray(output) if isinstance(output, np.generic | bool | int | float) else output
 
 
-def _constant(value: Any) -> Any:
+def _constant(value: Any, others: Sequence[Any]) -> Any:
     """Arrays and sequences become constant tensors; numbers stay numbers, so that they never raise a dtype."""
     if isinstance(value, np.generic):
         return value.item()
-    return value if value is None or isinstance(value, bool | int | float) else Tensor(value)
+    return value if value is None or isinstance(value, bool | int | float) else beside(value, others)
 
 
-def _common_backend(arrays: list[Any]) -> backends.ReferenceBackend:
+def beside(value: Any, others: Sequence[Any]) -> Tensor:
+    """``value`` as a tensor: data in host memory are put where a tensor among ``others`` is."""
+    if isinstance(value, Tensor):
+        return value
+    tensor = Tensor(value)
+    if backends.cuda_in_use() and not backends.on_gpu(value):
+        for other in others:
+            if isinstance(other, Tensor):
+                return Tensor._of(backends.move(tensor.data, backends.of(other.data)))
+    return tensor
+
+
+def common_backend(arrays: Sequence[Any]) -> backends.ReferenceBackend:
     """The one backend that all arrays belong to."""
     found = {id(table): table for table in (backends.of(a) for a in arrays if hasattr(a, "dtype"))}
     if len(found) > 1:
-        names = sorted(table.name for table in found.values())
-        raise ValueError(f"All tensors of an operation must be on one device. Received: {', '.join(names)}")
+        names = sorted(table.device for table in found.values())
+        raise ValueError(
+            f"All tensors of an operation must be on one device; tensor.to moves one. Received: {', '.join(names)}"
+        )
     return next(iter(found.values())) if found else backends.default()
 
 

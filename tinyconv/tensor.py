@@ -112,12 +112,26 @@ class Tensor:
         return self.data.size
 
     @property
+    def device(self) -> str:
+        """Where the values are: ``"cpu"`` (host memory) or ``"cuda"`` (GPU)."""
+        return backends.of(self.data).device
+
+    def to(self, device: Any) -> Tensor:
+        """The values on ``device`` (``"cpu"``, ``"cuda"``, ``"auto"``): this tensor if it is there, else a copy.
+
+        Gradients flow back through the copy. A model and its optimizer are moved by ``model.to``.
+        """
+        from tinyconv.device import move
+
+        return move(self, device)
+
+    @property
     def is_leaf(self) -> bool:
         """Whether the tensor was made by the user rather than computed from tensors that require gradients."""
         return self.node is None
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: the tensor's own memory where it lies in host memory, so do not write to it."""
+        """The values as a NumPy array: on the host the tensor's own memory (do not write to it), else a copy."""
         return backends.of(self.data).to_numpy(self.data)
 
     def item(self) -> Any:
@@ -215,7 +229,7 @@ class Tensor:
         if self.node is not None:
             raise RuntimeError("Only leaf tensors can be assigned; this one is the result of a computation")
         backend = backends.of(self.data)
-        values = backend.asarray(values.data if isinstance(values, Tensor) else values)
+        values = backends.move(values.data if isinstance(values, Tensor) else values, backend)
         if values.shape != self.shape:
             raise ValueError(f"assign expected values of shape {self.shape}. Received: {values.shape}")
         backend.assign(self.data, values)
@@ -283,7 +297,8 @@ def _as_array(data: Any, dtype: Any) -> Any:
             values = np.asarray(data)
         dtype = config.floatx() if values.dtype == np.float64 and not _holds_numpy(data) else values.dtype
         data = values
-    array = backends.default().asarray(data, dtype)
+    backend = backends.of(data) if backends.on_gpu(data) else backends.default()  # what is on a device stays there
+    array = backend.asarray(data, dtype)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"Tensors hold numbers or booleans. Received: dtype {array.dtype}")
     return array

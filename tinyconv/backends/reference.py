@@ -36,6 +36,7 @@ class ReferenceBackend:
     """Table of primitives on NumPy arrays (see the module's docstring)."""
 
     name = "reference"
+    device = "cpu"
     xp: Any = np
 
     if TYPE_CHECKING:  # the elementwise primitives, attached below
@@ -294,7 +295,7 @@ class ReferenceBackend:
             start = delta if kernel is kernels[-1] else 0
             total = xp.full((h, w, x.shape[2]), start, kernel.dtype)
             wide = np.float64 if fused else kernel.dtype  # holds products of float32 without rounding
-            for i, j in np.argwhere(kernel != 0):
+            for i, j in np.argwhere(self.to_numpy(kernel) != 0):
                 product = kernel[i, j].astype(wide) * x[i : i + h, j : j + w].astype(wide)
                 total = (total + product).astype(kernel.dtype)
             x = total

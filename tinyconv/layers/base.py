@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import config, registry
+from tinyconv import backends, config, registry
 from tinyconv.tensor import Tensor, no_grad
 
 Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first of all
@@ -600,6 +600,7 @@ def _holds_tensors(sequence: Sequence[Any]) -> bool:
     """Whether a sequence is a structure of tensors or arrays, rather than nested numbers that are one array."""
     return any(
         isinstance(x, Tensor | Symbolic | np.ndarray | dict)
+        or backends.on_gpu(x)
         or (isinstance(x, list | tuple) and _holds_tensors(x))
         for x in sequence
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinyconv import registry
+from tinyconv import backends, registry
+from tinyconv.device import device as use_device
 from tinyconv.layers.base import Layer, Shape, Symbolic, _map_shapes, flatten_structure
 from tinyconv.models.training import Trainer
 from tinyconv.tensor import Tensor, no_grad
@@ -41,6 +43,7 @@ class Model(Trainer):
     """
 
     class_names: list[str] | None = None
+    _placed: str | None = None  # device that ``to`` named
 
     def __new__(cls, *args: Any, **options: Any) -> Model:
         if cls is Model and (args or {"inputs", "outputs", "input", "output"} & set(options)):
@@ -72,7 +75,8 @@ class Model(Trainer):
         """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""
         if input_shape is None or self.built or type(self).call is Layer.call:
             return
-        trial = _map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
+        with self._on_device():
+            trial = _map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
         self.built = True  # layers build themselves when the trial run reaches them
         try:
             with no_grad():
@@ -80,6 +84,68 @@ class Model(Trainer):
         except BaseException:
             self.built = False
             raise
+
+    # --- device ------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where the weights are: ``"cpu"`` or ``"cuda"``; before they exist, where they will be made."""
+        for parameter in self.weights:
+            return parameter.device
+        return self._placed or backends.current_device()
+
+    def to(self, device: Any) -> Model:
+        """Move weights, moving statistics and optimizer state to ``device``, in place; returns the model.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda", "auto"}
+            ``"auto"`` is the GPU where there is one.
+
+        Notes
+        -----
+        Data may stay in host memory: ``fit``, ``evaluate`` and ``predict`` move each batch to the model's device.
+
+        Examples
+        --------
+        >>> import tinyconv as tc
+        >>> tc.Sequential([tc.layers.Dense(2, input_shape=(3,))]).to("cpu").device
+        'cpu'
+        """
+        name = backends.device_name(getattr(device, "name", device))
+        table = backends.on(name)
+        slots = self.optimizer.tensors if self.optimizer is not None and self.optimizer.built else []
+        tensors = {id(tensor): tensor for tensor in (*self.weights, *slots)}.values()
+        moved = [(t, backends.move(t.data, table)) for t in tensors if t.device != name]  # all fit, or none moves
+        for tensor, data in moved:
+            tensor.data = data
+            tensor.version += 1
+            tensor.grad = None if tensor.grad is None else tensor.grad.detach().to(name)
+        self._placed = name
+        return self
+
+    def _on_device(self) -> Any:
+        """A context in which new arrays are put where the model is."""
+        if backends.current_device() == "cpu" and not backends.cuda_in_use():
+            return contextlib.nullcontext()  # this happens in every step: no walk through the weights
+        return use_device(self.device)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        with self._on_device():
+            return super().__call__(*args, **options)
+
+    def _run(self, step: Any, *arguments: Any) -> Any:
+        with self._on_device():
+            if backends.current_device() == "cuda":
+                table = backends.default()
+                arguments = _map_arrays(lambda array: Tensor._of(backends.move(array, table)), arguments)
+            return super()._run(step, *arguments)
+
+    def _data(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        def on_host(value: Any) -> Any:
+            return backends.move(value, backends.on("cpu")) if backends.on_gpu(value) else value
+
+        return super()._data(*_map_arrays(on_host, (x, y, sample_weight)))
 
     def summary(
         self,
@@ -192,6 +258,15 @@ class Model(Trainer):
         """The symbolic output, or a list of them."""
         outputs = self.outputs
         return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
+    """``function`` of everything in tuples, lists and dictionaries that has a dtype; the rest as it is."""
+    if isinstance(structure, dict):
+        return {key: _map_arrays(function, value) for key, value in structure.items()}
+    if isinstance(structure, tuple | list):
+        return type(structure)(_map_arrays(function, value) for value in structure)
+    return function(structure) if hasattr(structure, "dtype") and not isinstance(structure, Tensor) else structure
 
 
 def serialize_layer(layer: Layer) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import backends, config
-from tinyconv.function import Function
+from tinyconv.function import Function, beside, common_backend
 from tinyconv.tensor import Tensor
 
 Derivative = Callable[..., Any]
@@ -227,7 +227,7 @@ def _flat_binary(
 ) -> Callable[[Any, Any], Tensor]:
     def operation(x: Any, y: Any) -> Tensor:
         x, y = (value.data if isinstance(value, Tensor) else value for value in promote(x, y, floating))
-        backend = backends.of(x if hasattr(x, "dtype") else y)
+        backend = common_backend([x, y])
         return Tensor._of(backend.asarray(getattr(backend, primitive)(x, y)))
 
     operation.__name__ = operation.__qualname__ = primitive
@@ -287,7 +287,7 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
     [1.0, 0.0]
     """
     x, y = promote(x, y, numbers=True)
-    return Where()(as_tensor(condition), x, y)
+    return Where()(beside(condition, (x, y)), x, y)
 
 
 def clip(x: Any, minimum: float | None = None, maximum: float | None = None) -> Tensor:
@@ -340,7 +340,7 @@ def promote(x: Any, y: Any, floating: bool = False, numbers: bool = False) -> tu
     NumPy would do with int32 and float32. ``floating`` makes integer results floats; ``numbers`` allows two numbers.
     """
     x, y = (v.item() if isinstance(v, np.generic) else v for v in (x, y))
-    x, y = (v if isinstance(v, bool | int | float) else as_tensor(v) for v in (x, y))
+    x, y = (v if isinstance(v, bool | int | float) else beside(v, (x, y)) for v in (x, y))
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = as_tensor(x)
         y = as_tensor(y) if numbers else y
