@@ -293,3 +293,32 @@ def test_products_with_axes_that_cannot_be_joined():
         return [ops.matmul(ops.transpose(tc.Tensor(x), (0, 2, 1)), w)]
 
     assert_replays(step, lambda: [rng.standard_normal((3, 5, 7), dtype="float32")])
+
+
+def small_network():
+    tc.set_seed(0)
+    convolution = tc.layers.Conv2D(32, 3, padding="same", activation="relu", input_shape=(16, 16, 16))
+    return tc.Sequential([convolution, tc.layers.Flatten(), tc.layers.Dense(3)])
+
+
+def test_predictions_see_weights_that_are_set_or_trained_elsewhere():
+    """Predictions keep transformed weights until some weight is overwritten."""
+    model, x = small_network(), np.random.default_rng(1).standard_normal((4, 16, 16, 16), dtype="float32")
+    head = tc.Sequential([model.layers[0], tc.layers.GlobalAveragePooling2D(), tc.layers.Dense(2)])
+
+    def expected():
+        fresh = small_network()
+        fresh.set_weights(model.get_weights())
+        return fresh.predict_on_batch(x)
+
+    for _ in range(4):
+        received = model.predict_on_batch(x)
+    (known,) = model._replays["_infer"]._known.values()
+    assert known.run._preparation
+    model.layers[0].set_weights([w + 0.5 for w in model.layers[0].get_weights()])
+    assert (model.predict_on_batch(x) != received).any()
+    np.testing.assert_array_equal(model.predict_on_batch(x), expected())
+    head.compile("sgd", "mse")
+    for _ in range(4):  # recorded, then replayed: it trains a layer of the other model
+        head.train_on_batch(x, np.ones((4, 2)))
+        np.testing.assert_array_equal(model.predict_on_batch(x), expected())

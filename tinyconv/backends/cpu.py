@@ -46,6 +46,7 @@ class CPUBackend(ReferenceBackend):
     """Numba kernels on NumPy arrays (see the module's docstring)."""
 
     name = "cpu"
+    writes = 0  # how often arrays were overwritten, by all tables together
 
     # --- the three ways in which primitives get memory and work done; a planner overrides them -------------------
 
@@ -65,6 +66,10 @@ class CPUBackend(ReferenceBackend):
         """``x`` with one contiguous axis, a transposed view included."""
         plain = x.flags.aligned and x.itemsize in x.strides and min(x.strides) > 0
         return x if plain else self._packed(x)
+
+    def assign(self, target: Array, value: Any) -> None:
+        super().assign(target, value)
+        CPUBackend.writes += 1
 
     # --- elementwise: those of _UNARY and _BINARY are attached below ---------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyconv.backends.cpu import CPUBackend
-from tinyconv.backends.fusion import fuse, makes_constant, used_by
+from tinyconv.backends.fusion import fuse, makes_constant, overwritten_by, used_by
 from tinyconv.backends.recording import Form, Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
 from tinyconv.backends.rewrite import rewrite
@@ -25,6 +25,7 @@ from tinyconv.geometry import Window
 from tinyconv.random import Key
 
 _VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
+MOST_KEPT = 1 << 26  # bytes of weights in other forms that a plan keeps
 _ALIGNMENT = 64  # bytes of a cache line and of the widest vector
 
 
@@ -51,7 +52,10 @@ class Plan:
         _Builder(trace, examples, draft)
         builder = _Builder(trace, examples, Memory(draft))
         self.inputs = [builder.values[n] for n in trace.inputs]
-        self._parts = builder.finish()
+        self._parts = _programs(builder.parts)
+        self._changes_arrays = any(overwritten_by(step) for step in trace.steps)
+        self._preparation = _programs(builder.preparation)
+        self._prepared = -1  # CPUBackend.writes at that time
         self.programs = [part for part in self._parts if isinstance(part, functools.partial)]
         self._random = builder.random
         # where each key comes from: None is the generator in use, others belong to layers with a seed
@@ -66,9 +70,14 @@ class Plan:
                 np.copyto(target, source)
             for draw, key in zip(self._random, keys, strict=True):
                 draw(key)
+            if self._prepared != CPUBackend.writes:
+                self._prepared = CPUBackend.writes
+                for part in self._preparation:
+                    part()
             with np.errstate(all="ignore"):
                 for part in self._parts:
                     part()
+            CPUBackend.writes += self._changes_arrays
             return [np.array(output) for output in self.outputs]
 
 
@@ -99,6 +108,11 @@ class Draft:
         """The array is not needed after the present step."""
         number, _ = self._numbers.pop(id(array))
         self._uses[number] = self._uses[number]._replace(last=self.now)
+
+    def keep(self, array: np.ndarray) -> None:
+        """The array is needed all the time."""
+        number, _ = self._numbers.pop(id(array))
+        self._uses[number] = _Use(array.nbytes, 0, sys.maxsize)
 
     def layout(self) -> list[int]:
         """Where each array begins: large ones first, each at the lowest place that is free while it is needed."""
@@ -140,6 +154,9 @@ class Memory:
     def give_back(self, array: np.ndarray) -> None:
         """The array is not needed after the present step: its place is shared already."""
 
+    def keep(self, array: np.ndarray) -> None:
+        """The array is needed all the time: its place is its own already."""
+
 
 class _Builder(CPUBackend):
     """The CPU backend's table, whose kernels are collected instead of forgotten."""
@@ -151,7 +168,11 @@ class _Builder(CPUBackend):
         self.keys: list[Key] = []
         self.values: list[Any] = [trace.constants.get(n) for n in range(len(trace.forms))]
         self._plain = CPUBackend()
-        self._parts: list[Any] = []  # calls of kernels, and functions to call between them
+        self.parts: list[Any] = []  # calls of kernels, and functions to call between them
+        self.preparation: list[Any] = []  # what is done again only when arrays were overwritten
+        changing = {n for step in trace.steps for n in overwritten_by(step)}
+        self._fixed = [array for n, array in trace.constants.items() if n not in changing]
+        self._kept = 0  # bytes of what the preparation makes
         self._fresh: list[Array] = []  # what the step being planned took from memory
         self._owners: dict[int, Array] = {}  # number of a result -> the array of the pool that holds it
         self._last_use = self._last_uses()
@@ -190,20 +211,20 @@ class _Builder(CPUBackend):
             return
         if step.primitive == "assign":
             target, value = arguments
-            self._parts.append(lambda: np.copyto(target, value))
+            self.parts.append(lambda: np.copyto(target, value))
             return
         if step.primitive == "check":
             check = self._plain.check  # not self, so that a builder is no part of a cycle
-            self._parts.append(lambda: check(*arguments))
+            self.parts.append(lambda: check(*arguments))
             return
         if step.primitive == "fused":
             self._plan_fused(step)
             return
-        before = len(self._parts)
+        before = len(self.parts)
         with np.errstate(all="ignore"):
             results = getattr(self, step.primitive)(*arguments, **options)
         results = results if isinstance(results, tuple) else (results,)
-        if len(self._parts) == before and not self._is_view(step, results, arguments):
+        if len(self.parts) == before and not self._is_view(step, results, arguments):
             results = self._numpy_call(step.primitive, arguments, options, results)
         for number, result in zip(step.results, results, strict=True):
             self.values[number] = result
@@ -223,7 +244,7 @@ class _Builder(CPUBackend):
         count = len(made) - len(fused.Expression.parse(text).sums)
         written = [*made[:count], *(self.values[ref.number] for ref in targets)]
         # Not run while planning, as weights must not change; what does run only has to come to the right shapes.
-        self._parts.extend(fused.calls(text, arrays, written, made[count:], dtype, self._empty))
+        self.parts.extend(fused.calls(text, arrays, written, made[count:], dtype, self._empty))
         self._claim(step)
 
     def _result(self, step: Step, number: int) -> Array:
@@ -265,7 +286,7 @@ class _Builder(CPUBackend):
         targets = tuple(self._copied(np.asarray(result)) for result in results)
         if name in UNARY + BINARY:
             ufunc = getattr(np, name)
-            self._parts.append(lambda: ufunc(*arguments, out=targets[0]))
+            self.parts.append(lambda: ufunc(*arguments, out=targets[0]))
         else:
             primitive = getattr(self._plain, name)
 
@@ -274,7 +295,7 @@ class _Builder(CPUBackend):
                 for target, value in zip(targets, made if isinstance(made, tuple) else (made,), strict=True):
                     np.copyto(target, value)
 
-            self._parts.append(call)
+            self.parts.append(call)
         return targets
 
     def _resolve(self, value: Any) -> Any:
@@ -292,23 +313,6 @@ class _Builder(CPUBackend):
         np.copyto(buffer, array)
         return buffer
 
-    def finish(self) -> list[Callable[[], None]]:
-        """The parts of a run: programs of kernels, and what is called between them."""
-        from tinyconv.backends.kernels import launch
-
-        parts: list[Callable[[], None]] = []
-        calls: list[Any] = []
-        for part in [*self._parts, None]:
-            if isinstance(part, launch.Call):
-                calls.append(part)
-                continue
-            if calls:
-                parts.append(launch.prepare(calls))
-                calls = []
-            if part is not None:
-                parts.append(part)
-        return parts
-
     # --- what the backend's methods ask for --------------------------------------------------------------------
 
     def _empty(self, shape: Sequence[int], dtype: Any) -> Array:
@@ -318,16 +322,29 @@ class _Builder(CPUBackend):
 
     def _run(self, calls: Iterable[Any]) -> None:
         calls = list(calls)
-        self._parts.extend(calls)
+        for call in calls:
+            (self.preparation if self._can_prepare(call) else self.parts).append(call)
         if isinstance(self.memory, Memory):
             super()._run(calls)  # later steps may look at what it makes, such as places of maxima
+
+    def _can_prepare(self, call: Any) -> bool:
+        """Whether a kernel brings weights that stay as they are into another form, which may then be kept."""
+        if not call.prepares or not any(np.may_share_memory(call.arrays[0], fixed) for fixed in self._fixed):
+            return False
+        made = call.arrays[1]
+        if self._kept + made.nbytes > MOST_KEPT or not any(made is array for array in self._fresh):
+            return False
+        self._kept += made.nbytes
+        self._fresh = [array for array in self._fresh if array is not made]
+        self.memory.keep(made)
+        return True
 
     def _packed(self, x: Array) -> Array:
         packed = super()._packed(x)
         if packed is x or np.may_share_memory(packed, x):
             return packed
         target = self._copied(packed)
-        self._parts.append(lambda: np.copyto(target, x))
+        self.parts.append(lambda: np.copyto(target, x))
         return target
 
     def conv2d_relu(self, x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
@@ -345,3 +362,21 @@ class _Builder(CPUBackend):
             self.keys.append(key)
             self.random.append(lambda fresh: np.copyto(halves, random.halves(fresh)))
         return out
+
+
+def _programs(parts: Iterable[Any]) -> list[Callable[[], None]]:
+    """Calls of kernels made into programs, and the functions that are called between them."""
+    from tinyconv.backends.kernels import launch
+
+    made: list[Callable[[], None]] = []
+    calls: list[Any] = []
+    for part in [*parts, None]:
+        if isinstance(part, launch.Call):
+            calls.append(part)
+            continue
+        if calls:
+            made.append(launch.prepare(calls))
+            calls = []
+        if part is not None:
+            made.append(part)
+    return made

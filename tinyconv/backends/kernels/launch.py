@@ -30,7 +30,8 @@ SMALL = 40_000  # nanoseconds of work that do not pay for waking the other threa
 class Call(NamedTuple):
     """One call of a kernel: its parameter block holds the addresses of ``arrays``, then ``sizes``.
 
-    ``work`` estimates the nanoseconds of one thread.
+    ``work`` estimates the nanoseconds of one thread. ``prepares`` tells that the kernel only brings its first array into
+    another form, in its second.
     """
 
     kernel: int
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     sizes: Sequence[int]
     tasks: int
     work: float
+    prepares: bool = False
 
 
 Allocate = Callable[[tuple[int, ...], Any], np.ndarray]

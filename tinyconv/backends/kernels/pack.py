@@ -152,4 +152,4 @@ def panels(w: np.ndarray, width: int, empty: Allocate = np.empty) -> tuple[np.nd
     count = groups * -(-lanes // width)
     packed = empty((count * math.prod(taps) * channels * width,), w.dtype)
     sizes = (w_h, w_w, w_c, w_o, w_g, *taps, channels, lanes, width, packer(w.itemsize))
-    return packed, Call(_pack_panels(w.itemsize), (w, packed), sizes, count, w.size / 4)
+    return packed, Call(_pack_panels(w.itemsize), (w, packed), sizes, count, w.size / 4, prepares=True)

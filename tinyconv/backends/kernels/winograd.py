@@ -501,7 +501,7 @@ def _correlation_calls(
     row_blocks = -(-depth // rows)
     sizes = (*w.strides, kernel, depth, lanes, cut.width, u_step, rows, row_blocks, transform(KERNEL, kernel),
              packer(ITEM))
-    calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4)]
+    calls = [Call(_transform_kernel(), (w, u), sizes, panels * row_blocks, u.size / 4, prepares=True)]
     sizes = (
         *x.strides[:3], *y.strides[:3], *x.shape[1:3], out_rows, out_columns, *before,
         tiles_w, tiles_h * tiles_w, tiles, each, panels_each, blocks, depth, lanes, _padded(lanes) * ITEM,
