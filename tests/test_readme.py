@@ -38,7 +38,8 @@ def test_guide_runs_as_printed(tmp_path, monkeypatch):
     names = {"__name__": "guide"}
     for block in GUIDE:
         run(block, names)
-    assert {"model.png", "curves.png", "filters.png", "features.png", "where.png"} <= {p.name for p in tmp_path.iterdir()}
+    pictures = {"model.png", "curves.png", "filters.png", "features.png", "where.png"}
+    assert pictures <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -176,9 +177,8 @@ CALL = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-def test_other_threading_layers_threads_and_forks(layer):
-    """Several threads at once, then a forked child, in each of Numba's threading layers."""
+def test_threads_and_forks():
+    """Several Python threads at once, then forked children, which work alone, then the parent again."""
     code = """
         import multiprocessing, threading, numba
         results = []
@@ -204,10 +204,45 @@ def test_other_threading_layers_threads_and_forks(layer):
         process.join(120)
         assert process.exitcode == 0, process.exitcode
         assert queue.get()
-        print(numba.threading_layer())
+        assert same(compute(), expected)
+        names = [thread.name for thread in threading.enumerate()]
+        print(names.count("tinyconv worker"), "numba.np.ufunc.omppool" in sys.modules)
     """
-    output = python(textwrap.dedent(CALL) + textwrap.dedent(code), NUMBA_THREADING_LAYER=layer)
-    assert output.strip() == layer
+    output = python(textwrap.dedent(CALL) + "import sys" + textwrap.dedent(code), NUMBA_NUM_THREADS="3")
+    assert output.split() == ["2", "False"]
+
+
+def test_a_fork_before_the_first_program_may_have_workers_of_its_own():
+    code = """
+        import multiprocessing, threading
+
+        def child(queue):
+            work("cpu")
+            queue.put([thread.name for thread in threading.enumerate()].count("tinyconv worker"))
+
+        fork = multiprocessing.get_context("fork")
+        queue = fork.SimpleQueue()
+        process = fork.Process(target=child, args=(queue,))
+        process.start()
+        process.join(120)
+        print(process.exitcode, queue.get())
+    """
+    assert python(textwrap.dedent(CALL) + textwrap.dedent(code), NUMBA_NUM_THREADS="2").split() == ["0", "1"]
+
+
+def test_workers_that_fell_asleep_and_a_changing_number_of_threads():
+    from tinyconv.backends.kernels import threads
+
+    expected, before = workload(), numba.get_num_threads()
+    try:
+        for count in (1, before, 1, before):
+            numba.set_num_threads(count)
+            assert threads.count() == count
+            time.sleep(0.05)
+            for one, other in zip(workload(), expected):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        numba.set_num_threads(before)
 
 
 # --- other processors -------------------------------------------------------------------------------------------

@@ -176,10 +176,10 @@ def threads(report: Report) -> dict[str, Any]:
         found["processor time (cgroup)"] = f"{quota:g} cores"
     if backends.host().name != "cpu":
         return found
-    import numba
+    from tinyconv.backends.kernels import threads as workers
 
-    count, layer = numba.get_num_threads(), _layer()
-    found.update({"threads": count, "threading layer": layer})
+    count = workers.count()
+    found["threads"] = count
     if count < usable:
         report.warnings.append(f"{count} of {usable} cores compute: NUMBA_NUM_THREADS={usable} would use all of them")
     if count > min(usable, quota or usable):
@@ -187,26 +187,7 @@ def threads(report: Report) -> dict[str, Any]:
             f"{count} threads share {min(usable, quota or usable):g} cores and wait for each other: "
             f"set NUMBA_NUM_THREADS={max(1, int(min(usable, quota or usable)))}"
         )
-    if layer == "workqueue":
-        report.warnings.append(
-            "The threading layer 'workqueue' starts work more slowly than OpenMP or TBB, and Python threads that "
-            "compute at once take turns: install libgomp, or pip install tbb"
-        )
     return found
-
-
-def _layer() -> str:
-    """The threading layer of Numba in this process; it is chosen when kernels first run in parallel."""
-    import numba
-
-    from tinyconv import ops
-
-    large = np.ones((512, 512), np.float32)
-    for _ in range(2):
-        ops.matmul(large, large)
-        with contextlib.suppress(ValueError):
-            return str(numba.threading_layer())
-    return "none: one thread" if numba.get_num_threads() == 1 else "not started"
 
 
 def _quota() -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ FLOATS = {4: ir.FloatType(), 8: ir.DoubleType()}
 NUMBA_FLOATS = {4: types.float32, 8: types.float64}
 # What keeps NaN, infinities and signed results of comparisons intact, and still lets sums be reordered.
 SPINS = 2000  # turns of a waiting loop before the processor is offered to others
+AWAKE = 20_000  # turns before a thread without work sleeps: about a millisecond
+FUTEX_WAIT, FUTEX_WAKE = 128, 129  # of Linux, among the threads of one process
 REORDER = frozenset({"reassoc", "contract", "nsz"})
 
 
@@ -285,31 +287,141 @@ def finish(typingctx: Any, counter: Any, count: Any) -> Any:
 
 
 @intrinsic
+def add(typingctx: Any, counter: Any, count: Any) -> Any:
+    """Raise the integer at address ``counter`` by ``count``, in one order for all threads; returns what it was."""
+
+    def codegen(context, builder, signature, values):
+        return builder.atomic_rmw("add", builder.inttoptr(values[0], POINTER), values[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def exchange(typingctx: Any, place: Any, value: Any) -> Any:
+    """Put ``value`` at address ``place``, in one order for all threads; returns what was there."""
+
+    def codegen(context, builder, signature, values):
+        return builder.atomic_rmw("xchg", builder.inttoptr(values[0], POINTER), values[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
 def wait(typingctx: Any, counter: Any, count: Any) -> Any:
     """Wait until the integer at address ``counter`` has reached ``count``; lets others run when that takes long."""
 
     def codegen(context, builder, signature, values):
-        place, count = builder.inttoptr(values[0], POINTER), values[1]
-        spins = cgutils.alloca_once_value(builder, const(0))
-        check, again, rest, done = (builder.append_basic_block(name) for name in ("check", "again", "rest", "done"))
-        builder.branch(check)
-        builder.position_at_end(check)
-        reached = builder.load_atomic(place, "acquire", 8, typ=INT)
-        builder.cbranch(builder.icmp_signed(">=", reached, count), done, again)
-        builder.position_at_end(again)
-        turned = builder.add(builder.load(spins), const(1))
-        builder.store(turned, spins)
-        _pause(builder)
-        builder.cbranch(builder.icmp_signed("<", turned, const(SPINS)), check, rest)
-        builder.position_at_end(rest)
-        if sys.platform != "win32":
-            yielding = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, yielding, "sched_yield"), [])
-        builder.branch(check)
-        builder.position_at_end(done)
+        _wait_until(builder, values[0], lambda found: builder.icmp_signed(">=", found, values[1]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def wait_for_zero(typingctx: Any, counter: Any) -> Any:
+    """Wait until the integer at address ``counter`` is zero; lets others run when that takes long."""
+
+    def codegen(context, builder, signature, values):
+        _wait_until(builder, values[0], lambda found: builder.icmp_signed("==", found, const(0)))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def await_change(typingctx: Any, place: Any, sleepers: Any, seen: Any) -> Any:
+    """Wait until the integer at address ``place`` is another than ``seen``, which is then returned.
+
+    Soon the thread sleeps in the system until ``wake`` is called; ``sleepers`` counts who does.
+    """
+
+    def codegen(context, builder, signature, values):
+        place, sleepers, seen = values
+
+        def sleep() -> None:
+            counter = builder.inttoptr(sleepers, POINTER)
+            builder.atomic_rmw("add", counter, const(1), "seq_cst")
+            _sleep(builder, place, seen)
+            builder.atomic_rmw("add", counter, const(-1), "seq_cst")
+
+        return _wait_until(builder, place, lambda found: builder.icmp_signed("!=", found, seen), AWAKE, sleep)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def wake(typingctx: Any, place: Any) -> Any:
+    """Wake all threads that sleep because of the integer at address ``place``."""
+
+    def codegen(context, builder, signature, values):
+        if number := _futex():
+            _system_call(builder, number, values[0], const(FUTEX_WAKE), const(1 << 30))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _wait_until(
+    builder: ir.IRBuilder,
+    address: ir.Value,
+    condition: Callable[[ir.Value], ir.Value],
+    spins: int = SPINS,
+    rest: Callable[[], None] | None = None,
+) -> ir.Value:
+    """A loop that looks at the integer at ``address`` until ``condition`` holds; returns it.
+
+    After ``spins`` turns it does ``rest`` in each turn, by default to offer the processor to others.
+    """
+    place = builder.inttoptr(address, POINTER)
+    count = cgutils.alloca_once_value(builder, const(0))
+    builder.store(const(0), count)
+    check, again, tired, done = (builder.append_basic_block(name) for name in ("check", "again", "tired", "done"))
+    builder.branch(check)
+    builder.position_at_end(check)
+    found = builder.load_atomic(place, "acquire", 8, typ=INT)
+    builder.cbranch(condition(found), done, again)
+    builder.position_at_end(again)
+    turned = builder.add(builder.load(count), const(1))
+    builder.store(turned, count)
+    _pause(builder)
+    builder.cbranch(builder.icmp_signed("<", turned, const(spins)), check, tired)
+    builder.position_at_end(tired)
+    (rest or (lambda: _yield(builder)))()
+    builder.branch(check)
+    builder.position_at_end(done)
+    return found
+
+
+def _yield(builder: ir.IRBuilder) -> None:
+    """Let another thread run, where there is a word for it."""
+    if sys.platform != "win32":
+        yielding = ir.FunctionType(ir.IntType(32), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, yielding, "sched_yield"), [])
+
+
+def _sleep(builder: ir.IRBuilder, place: ir.Value, seen: ir.Value) -> None:
+    """Sleep until ``wake``, unless the integer at ``place`` has changed; without futexes, for a short while."""
+    kind = ir.IntType(32)
+    if number := _futex():  # compares the lower half of the integer
+        _system_call(builder, number, place, const(FUTEX_WAIT), seen, const(0))
+    elif sys.platform == "win32":
+        sleep = ir.FunctionType(ir.VoidType(), [kind])
+        builder.call(cgutils.get_or_insert_function(builder.module, sleep, "Sleep"), [ir.Constant(kind, 1)])
+    else:
+        sleep = ir.FunctionType(kind, [kind])
+        builder.call(cgutils.get_or_insert_function(builder.module, sleep, "usleep"), [ir.Constant(kind, 200)])
+
+
+def _futex() -> int:
+    """Number of Linux's system call that sleeps until memory changes; 0 elsewhere."""
+    numbers = {"x86_64": 202, "aarch64": 98}
+    return numbers.get(platform.machine(), 0) if sys.platform == "linux" and sys.byteorder == "little" else 0
+
+
+def _system_call(builder: ir.IRBuilder, *arguments: int | ir.Value) -> None:
+    values = [const(argument) if isinstance(argument, int) else argument for argument in arguments]
+    call = ir.FunctionType(INT, [INT], var_arg=True)
+    builder.call(cgutils.get_or_insert_function(builder.module, call, "syscall"), values)
 
 
 def _pause(builder: ir.IRBuilder) -> None:
