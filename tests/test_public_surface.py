@@ -9,11 +9,11 @@ import pytest
 import tinyconv as tc
 
 TOP = {
-    "Function", "Input", "Model", "ModelWarning", "Sequential", "Tensor", "activations", "applications", "callbacks",
-    "check_model", "config", "constraints", "datasets", "device", "diagnose", "diagnosis", "enable_grad", "grad",
-    "initializers", "interop", "is_grad_enabled", "layers", "load_model", "losses", "metrics", "models", "no_grad",
-    "ops", "optimizers", "preprocessing", "random", "registry", "regularizers", "schedules", "set_seed", "stop_gradient", "testing",
-    "utils", "vision", "viz", "wrappers",
+    "Function", "Input", "Model", "ModelWarning", "Sequential", "Tensor", "activations", "applications",
+    "callbacks", "check_model", "config", "constraints", "datasets", "device", "diagnose", "diagnosis",
+    "enable_grad", "grad", "initializers", "interop", "is_grad_enabled", "layers", "load_model", "losses",
+    "metrics", "models", "no_grad", "ops", "optimizers", "preprocessing", "random", "registry", "regularizers",
+    "schedules", "set_seed", "stop_gradient", "testing", "utils", "vision", "viz", "wrappers",
 }  # fmt: skip
 
 WITHIN = {
