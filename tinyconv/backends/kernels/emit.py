@@ -26,7 +26,7 @@ FLOATS = {4: ir.FloatType(), 8: ir.DoubleType()}
 NUMBA_FLOATS = {4: types.float32, 8: types.float64}
 # What keeps NaN, infinities and signed results of comparisons intact, and still lets sums be reordered.
 SPINS = 2000  # turns of a waiting loop before the processor is offered to others
-AWAKE = 20_000  # turns before a thread without work sleeps: about a millisecond
+AWAKE = 30_000  # turns before a thread without work sleeps: some milliseconds, since waking it up may take as long
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # of Linux, among the threads of one process
 REORDER = frozenset({"reassoc", "contract", "nsz"})
 
@@ -332,19 +332,23 @@ def wait_for_zero(typingctx: Any, counter: Any) -> Any:
 def await_change(typingctx: Any, place: Any, sleepers: Any, seen: Any) -> Any:
     """Wait until the integer at address ``place`` is another than ``seen``, which is then returned.
 
-    Soon the thread sleeps in the system until ``wake`` is called; ``sleepers`` counts who does.
+    After a while the thread sleeps in the system until ``wake`` is called; ``sleepers`` counts who does.
     """
 
     def codegen(context, builder, signature, values):
         place, sleepers, seen = values
 
-        def sleep() -> None:
-            counter = builder.inttoptr(sleepers, POINTER)
-            builder.atomic_rmw("add", counter, const(1), "seq_cst")
-            _sleep(builder, place, seen)
-            builder.atomic_rmw("add", counter, const(-1), "seq_cst")
+        def rest(turn: ir.Value) -> None:
+            with builder.if_else(builder.icmp_signed("<", turn, const(AWAKE))) as (awake, asleep):
+                with awake:
+                    _yield(builder)
+                with asleep:
+                    counter = builder.inttoptr(sleepers, POINTER)
+                    builder.atomic_rmw("add", counter, const(1), "seq_cst")
+                    _sleep(builder, place, seen)
+                    builder.atomic_rmw("add", counter, const(-1), "seq_cst")
 
-        return _wait_until(builder, place, lambda found: builder.icmp_signed("!=", found, seen), AWAKE, sleep)
+        return _wait_until(builder, place, lambda found: builder.icmp_signed("!=", found, seen), rest)
 
     return types.int64(types.int64, types.int64, types.int64), codegen
 
@@ -365,12 +369,11 @@ def _wait_until(
     builder: ir.IRBuilder,
     address: ir.Value,
     condition: Callable[[ir.Value], ir.Value],
-    spins: int = SPINS,
-    rest: Callable[[], None] | None = None,
+    rest: Callable[[ir.Value], None] | None = None,
 ) -> ir.Value:
     """A loop that looks at the integer at ``address`` until ``condition`` holds; returns it.
 
-    After ``spins`` turns it does ``rest`` in each turn, by default to offer the processor to others.
+    After a number of turns it does ``rest`` in each, with the turn's number: by default it lets others run.
     """
     place = builder.inttoptr(address, POINTER)
     count = cgutils.alloca_once_value(builder, const(0))
@@ -384,9 +387,12 @@ def _wait_until(
     turned = builder.add(builder.load(count), const(1))
     builder.store(turned, count)
     _pause(builder)
-    builder.cbranch(builder.icmp_signed("<", turned, const(spins)), check, tired)
+    builder.cbranch(builder.icmp_signed("<", turned, const(SPINS)), check, tired)
     builder.position_at_end(tired)
-    (rest or (lambda: _yield(builder)))()
+    if rest is None:
+        _yield(builder)
+    else:
+        rest(turned)
     builder.branch(check)
     builder.position_at_end(done)
     return found
