@@ -18,8 +18,9 @@ from examples import common
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = (
-    "cifar10_checkpoints", "convolutions", "minivggnet_cifar10", "monitor_training", "shallownet_animals",
-    "shallownet_cifar10", "shallownet_load", "visualize_architecture",
+    "batchnorm_mlp", "california_housing", "cifar10_checkpoints", "convolutions", "dogs_and_cats", "fashion_mnist_cnn",
+    "logic_networks", "minivggnet_cifar10", "mnist_mlp", "monitor_training", "multi_label", "perceptron",
+    "self_supervised", "shallownet_animals", "shallownet_cifar10", "shallownet_load", "visualize_architecture",
 )  # fmt: skip
 
 
