@@ -384,7 +384,11 @@ def _assign(
 
 def _restore_training(model: Model, state: dict[str, np.ndarray], header: dict[str, Any]) -> None:
     """Compile as the saved model was, with the optimizer's state where it stood."""
-    model.compile(**header["compile"])
+    from tinyconv.diagnosis import ModelWarning
+
+    with warnings.catch_warnings():  # whoever made the model was warned of what is unusual in it
+        warnings.simplefilter("ignore", ModelWarning)
+        model.compile(**header["compile"])
     places = header.get("optimizer_variables")
     if places is None:  # not one update was done
         return

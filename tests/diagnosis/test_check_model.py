@@ -284,7 +284,8 @@ def test_a_warned_model_is_saved_and_copied_as_before(tmp_path):
     with pytest.warns(ModelWarning):
         model = bad()
     model.save(tmp_path / "model.tinyconv")
-    with pytest.warns(ModelWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         copy = tc.load_model(tmp_path / "model.tinyconv")
     assert type(model).from_config(model.get_config()).get_config() == copy.get_config()
 
