@@ -57,3 +57,11 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason=missing))
         elif where.startswith(HOST_ONLY) or any(name in item.name for name in HOST_TESTS):
             item.add_marker(pytest.mark.skip(reason="a test of the host"))
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_in_every_run():
+    """Weights and shuffling of a test do not depend on the clock, nor on the tests before it."""
+    from tinyconv import random
+
+    random.set_seed(0)
