@@ -64,7 +64,7 @@ def plot_accuracies(curves: dict[tuple[float, bool], list[float]], path: Path) -
         axes.plot(range(1, len(accuracies) + 1), accuracies, style, marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="accuracy on test digits", title="Batch normalisation")
     axes.legend()
-    return tc.viz.figures.save(figure, path)
+    return tc.viz.save(figure, path)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -105,7 +105,7 @@ def plot_losses(history: dict[str, list[float]], path: Path) -> Any:
     axes.plot(history["val_loss"], label="validation")
     axes.set(xlabel="Epoch #", ylabel="Mean squared error", title="California housing")
     axes.legend()
-    return tc.viz.figures.save(figure, path)
+    return tc.viz.save(figure, path)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

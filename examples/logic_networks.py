@@ -121,7 +121,7 @@ def plot_outputs(model: tc.Sequential, path: Path) -> Any:
     figure.colorbar(axes.contourf(a, b, outputs, levels=np.linspace(0, 1, 11), cmap="coolwarm"), label="output")
     axes.scatter(*INPUTS.T, c=XOR.ravel(), cmap="coolwarm", edgecolors="black", s=90)
     axes.set(xlabel="A", ylabel="B", title="XOR, learned")
-    return tc.viz.figures.save(figure, path)
+    return tc.viz.save(figure, path)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -107,7 +107,7 @@ def plot_line(x: np.ndarray, targets: np.ndarray, weights: np.ndarray, bias: flo
     axes.plot(lengths, -(lengths * weights[0] + bias) / weights[1], "k-", label="perceptron")
     axes.set(xlabel="Petal length (cm)", ylabel="Petal width (cm)", xlim=(0, 8), ylim=(0, 3))
     axes.legend()
-    return tc.viz.figures.save(figure, path)
+    return tc.viz.save(figure, path)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

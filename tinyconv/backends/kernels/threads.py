@@ -5,8 +5,8 @@ the next program often comes at once, then asleep in the system. A program that 
 is done when its tasks are done, not when all threads have come. A thread that the system keeps from running holds
 nobody up unless it is in the middle of a task, which is what a machine with other work on it needs.
 
-One program is shared at a time: a Python thread that finds the workers busy does its work alone. So does a child after
-a fork, where threads do not survive and a second set of them would fight with the parent's.
+One program is shared at a time: a Python thread that finds the workers busy does its work alone. So does a child whose
+parent had workers before the fork: threads do not survive it, and a second set of them would fight with the first.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class _Pool:
             return False
         try:
             while self._started < workers - 1:
-                self._started += 1
-                arguments = (self._mailbox, self._started)
+                arguments = (self._mailbox, self._started + 1)
                 threading.Thread(target=_work(), args=arguments, name="tinyconv worker", daemon=True).start()
+                self._started += 1
             counters = np.zeros((len(program), workers + 1, LINE), np.int64)  # tasks taken, tasks done
             _share()(self._mailbox, program, counters, workers)
         finally:
