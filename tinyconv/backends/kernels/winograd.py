@@ -246,8 +246,9 @@ def _emit_transform(b: ir.IRBuilder, arguments: list[ir.Value], kind: int, kerne
         places = [[e.offset(row, step) for step in steps] for row in rows]
         pixels = [[e.offset(pixel(i, j), distance) for j in range(side)] for i in range(side)]
         sources, targets = (places, pixels) if returning else (pixels, places)
-        read = [[e.load(p, None if returning else mask) for p in row] for row in sources]
-        half = [_product(e, m, list(column)) for column in zip(*read)]  # M @ X, column by column
+        reads = None if returning else mask
+        # M @ X, column by column: all columns at once would not fit into the registers
+        half = [_product(e, m, [e.load(place, reads) for place in column]) for column in zip(*sources)]
         for row, places_of_row in zip(zip(*half), targets):
             for target, value in zip(places_of_row, _product(e, m, list(row))):
                 value = b.fadd(value, start) if returning else value
@@ -306,14 +307,18 @@ def _cut(rows: int, lanes: int) -> Cut:
 def products(rows: int, vectors: int) -> int:
     """Address of compiled products at all points: ``C[i, j] (+)= sum over k of A[i, k] * B[k, j]``.
 
-    ``blocks`` times ``rows`` rows i, ``vectors`` vectors of lanes j; all steps are bytes, ``add`` is 0 or 1.
+    ``blocks`` times ``rows`` rows i, ``vectors`` vectors of lanes j; all steps are bytes, ``add`` is 0 or 1. Every
+    block fetches ``x_lines`` more cache lines from ``x`` on, and ``y_lines`` from ``y`` on: products need nothing from
+    memory, so that what comes next can come meanwhile.
     """
 
-    def products(a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add):
-        arguments = (a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add)
-        _products(arguments, rows, vectors)
+    def products(
+        a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add, x, x_lines, y, y_lines
+    ):
+        sizes = (depth, points, blocks, add, x, x_lines, y, y_lines)
+        _products((a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, *sizes), rows, vectors)
 
-    return leaf(products, f"{rows}x{vectors}", 14)
+    return leaf(products, f"{rows}x{vectors}", 18)
 
 
 @intrinsic(prefer_literal=True)
@@ -329,16 +334,21 @@ def _products(typingctx: Any, arguments: Any, rows: Any, vectors: Any) -> Any:
 
 
 def _emit_products(builder: ir.IRBuilder, arguments: list[ir.Value], rows: int, vectors: int) -> None:
-    a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add = arguments
+    a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add, *fetched = arguments
     e = Emitter(builder, ITEM)
     width = e.lanes * ITEM
     adds = builder.icmp_signed("!=", add, const(0))
     sums = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(rows)]
+    fetched = [(e.variable(e.pointer(start)), lines) for start, lines in zip(fetched[::2], fetched[1::2])]
     with e.loop(points) as point, e.loop(blocks) as block:
         first = builder.mul(block, const(rows))
         corner = e.offset(e.pointer(c), builder.mul(point, c_step), builder.mul(first, c_row))
         target_rows = [e.offset(corner, builder.mul(c_row, const(i))) for i in range(rows)]
         targets = [[e.offset(row, j * width) for j in range(vectors)] for row in target_rows]
+        for place, lines in fetched:
+            with e.loop(lines):
+                e.prefetch(builder.load(place), write=False)
+                builder.store(e.offset(builder.load(place), LINE), place)
         for total in itertools.chain(*sums):
             builder.store(e.zero, total)
         with builder.if_then(adds):
@@ -376,6 +386,16 @@ def to_points(
             image + n * image_step, row_step, column_step, row - top, column - left, height, width, spare,
             points + i * tile_step, step, channels, padded, 0,
         ))  # fmt: skip
+
+
+@numba.njit(error_model="numpy")
+def upcoming(image, image_step, per_image, tile, count, blocks):
+    """Where ``count`` tiles from ``tile`` on lie in memory, and how many cache lines to fetch in each of ``blocks``.
+
+    Images lie row by row, not tile by tile: the place is that of a whole row of tiles, and near it in between.
+    """
+    size = image_step // per_image
+    return image + tile * size, -(-count * size // (LINE * blocks))
 
 
 @functools.cache
@@ -436,13 +456,18 @@ def _convolve() -> int:
                 for pixel in range(OUT):
                     for line in range(0, m_used, LINE):
                         _prefetch(corner + row * y_h + pixel * y_w + line)
+        # The next task of this thread takes the next tiles. A row of tiles is fetched ahead, as one may have begun.
+        panels, turns = -(-m_used // (panel_width * ITEM)), side * -(-count // block_rows)
+        x_next, x_lines = upcoming(x, x_n, per_image, first + each + tiles_w, each, side * panels * turns)
         for point in range(0, points, side):  # few enough for their part of V to stay in the cache from panel to panel
             for start in range(0, m_used, panel_width * ITEM):
                 emit.call(main if start + panel_width * ITEM <= m_used else tail, (
                     v + point * v_step, v_step, v_row, ITEM,
                     u + point * u_step + (column + start) * depth, u_step, panel_width * ITEM,
                     m + point * m_step + start, m_step, m_row, depth, side, -(-count // block_rows), 0,
+                    x_next, x_lines, 0, 0,
                 ))  # fmt: skip
+                x_next += turns * x_lines * LINE
         for i in range(count):
             n, place = (first + i) // per_image, (first + i) % per_image
             emit.call(gather, (
@@ -570,11 +595,17 @@ def _correlate_weights() -> int:
                 spread_dy, dy + lane * ITEM, dy_n, dy_h, dy_w, 0, 0, out_rows, out_columns, zeros,
                 d, d_step, d_row, lanes_here, d_row // ITEM, first, count, tiles_w, per_image,
             )  # fmt: skip
+            blocks, ahead = points * row_blocks * -(-d_row // (panel_width * ITEM)), first + each + tiles_w
+            x_next, x_lines = upcoming(x, x_n, per_image, ahead, each, blocks)
+            dy_next, dy_lines = upcoming(dy, dy_n, per_image, ahead, each, blocks)
             for start in range(0, d_row, panel_width * ITEM):
                 emit.call(main if start + panel_width * ITEM <= d_row else tail, (
                     v, v_step, ITEM, v_row, d + start, d_step, d_row,
                     sums + start, s_step, d_row, count, points, row_blocks, flags,
+                    x_next, x_lines, dy_next, dy_lines,
                 ))  # fmt: skip
+                x_next += points * row_blocks * x_lines * LINE
+                dy_next += points * row_blocks * dy_lines * LINE
             flags = 1
         pixel = channels * lanes * ITEM
         for row in range(channels_here):
@@ -604,7 +635,7 @@ def weight_grad(
     cut = _cut(channels_each, lanes_each)
     row_blocks = -(-channels_each // cut.rows)
     v_row, d_row = _padded(channels_each) * ITEM, lanes_each * ITEM
-    each = max(32, min(96, 2 * SCRATCH // (points * (v_row + d_row))))
+    each = max(24, min(96, SCRATCH // (points * (v_row + d_row))))
     splits = max(1, min(TASKS // (lane_blocks * channel_blocks), tiles // each, PARTIALS // dw.nbytes))
     share = -(-tiles // splits)
     each = -(-share // -(-share // each))
