@@ -89,6 +89,9 @@ def matmul(
             packed = BEFORE
             b, first = pack.panels(b[None, None, None], tiling.width, empty)
             calls = [first]
+            if depth <= DEPTH and c.strides[1] == itemsize:  # little work for a tile: C is written in long runs
+                block_rows, panels_each = tiling.rows, panels
+                row_blocks = -(-rows // block_rows)
     sizes = (
         rows, columns, depth, *a.strides, *(b.strides if packed != BEFORE else (0, 0)), *c.strides,
         block_rows, row_blocks, panels_each,
