@@ -4,6 +4,7 @@
 #   make test    lint, type check and the whole test suite: all that CI runs
 #   make test-gpu   the tests on an NVIDIA GPU; CuPy is installed for CUDA 13, or as in: make test-gpu CUDA=12
 #   make bench   measure the kernels and the training steps, e.g. make bench ARGS="--help"
+#   make bench-gpu   the training steps on an NVIDIA GPU beside PyTorch's, e.g. make bench-gpu PYTHON=python3
 #   make venv    make .venv with tinyconv and its tools, e.g. make venv PYTHON=python3.12
 #   make clean   remove .venv and everything that was built
 
@@ -18,7 +19,7 @@ BIN = .venv/bin
 READY = .venv/ready
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help venv lenet test test-gpu bench clean
+.PHONY: help venv lenet test test-gpu bench bench-gpu clean
 
 help:
 	@sed -n '/^#  /s/^#  *//p' Makefile
@@ -56,6 +57,10 @@ test-gpu: $(READY)
 	@$(BIN)/python -c 'import cupy' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,cuda$(CUDA)]'
 	$(BIN)/python -m pytest --device cuda -m 'not slow' $(ARGS)
+
+# Beside PyTorch, which must be there: PYTHON names the interpreter of an environment that has it.
+bench-gpu:
+	$(or $(PYTHON),python3) -m benchmarks.gpu $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -39,6 +39,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--device") == "cuda":
         os.environ["TINYCONV_DEVICE"] = "cuda"  # also for the processes that tests start
+        os.environ.setdefault("CUPY_TF32", "0")  # full precision, as the tolerances are for it
 
 
 def pytest_collection_modifyitems(config, items):

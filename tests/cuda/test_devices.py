@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
+from tests.cuda import runtime
 from tests.cuda.strict import FUNCTIONS, MAKERS
 from tinyconv import backends
 
 ROOT = Path(__file__).parents[2]
+OWN = {"Bytes", "allocate", "refuse", "fetch", "perform", "overwrite", "launch", "later", "run", "flush"}  # its works
 
 
 def test_the_context_decides_where_tensors_are_made(gpu):
@@ -168,6 +170,12 @@ def test_the_stand_in_promises_nothing_that_cupy_lacks():
     cupy = pytest.importorskip("cupy")
     assert [name for name in FUNCTIONS | MAKERS if not hasattr(cupy, name)] == []
     assert callable(cupy.lib.stride_tricks.sliding_window_view)
+    for name, ours in vars(runtime).items():  # classes and functions of cupy.cuda, and their methods
+        if not name.startswith("_") and getattr(ours, "__module__", "") == runtime.__name__ and name not in OWN:
+            theirs = getattr(cupy if name in ("RawKernel", "get_default_memory_pool") else cupy.cuda, name, None)
+            theirs = theirs or getattr(cupy.cuda.memory, name)
+            methods = set(vars(ours)) - OWN if isinstance(ours, type) else set()
+            assert [m for m in methods if not m.startswith("_") and not hasattr(theirs, m)] == [], name
 
 
 def test_dtypes_of_elementwise_functions_are_numpys():

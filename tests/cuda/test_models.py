@@ -6,7 +6,7 @@ import pytest
 import tinyconv as tc
 from tinyconv import layers
 
-pytestmark = pytest.mark.filterwarnings("ignore::tinyconv.ModelWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::tinyconv.ModelWarning", "error:A step stays eager")
 
 
 def images(n=12, size=8, classes=4):
@@ -141,3 +141,17 @@ def test_several_inputs_and_outputs(gpu):
         found.append((losses, *model.predict([one, two])))
     for on_host, on_gpu in zip(*found, strict=True):
         np.testing.assert_allclose(on_gpu, on_host, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_is_drawn_where_the_model_is(gpu):
+    """Although new arrays are made on the host: the same noise as there."""
+    x, y = images()
+    found = []
+    for device in ("cpu", "cuda"):
+        tc.set_seed(4)
+        noise = [layers.AlphaDropout(0.2), layers.GaussianNoise(0.1), layers.GaussianDropout(0.1), layers.Flatten()]
+        model = tc.Sequential([tc.Input((8, 8, 1)), *noise, layers.Dense(4, "softmax")]).to(device)
+        model.compile("sgd", "categorical_crossentropy")
+        with tc.device("cpu"):
+            found.append(model.fit(x, y, batch_size=4, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(found[1], found[0], rtol=2e-4)

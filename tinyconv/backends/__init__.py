@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -120,20 +120,23 @@ def _device_of_process() -> str:
 
 def on(device: str) -> ReferenceBackend:
     """The table that serves the arrays of ``device`` (``"cpu"`` or ``"cuda"``)."""
-    return get("cuda") if device == "cuda" else _recorder.get() or host()
+    recorder = _recorder.get()
+    if recorder is not None and recorder.device == device:
+        return recorder
+    return get("cuda") if device == "cuda" else host()
 
 
 def default() -> ReferenceBackend:
     """The backend on which new arrays are made."""
-    return _recorder.get() or on(current_device())
+    return on(current_device())
 
 
 def of(array: Any) -> ReferenceBackend:
     """The backend whose arrays ``array`` is one of."""
     if isinstance(array, np.ndarray):
-        return _recorder.get() or host()
+        return on("cpu")
     if on_gpu(array):
-        return get("cuda")
+        return on("cuda")
     raise TypeError(f"Expected an array of a known backend. Received: {type(array).__name__}")
 
 
@@ -150,6 +153,23 @@ def move(array: Any, table: ReferenceBackend) -> Array:
     if on_gpu(array) and table.device != "cuda":
         array = get("cuda").to_numpy(array)
     return table.asarray(array)
+
+
+def fetch(arrays: Sequence[Array]) -> Callable[[], list[np.ndarray]]:
+    """Begin to copy to the host what is not there; the function that is returned waits and gives all values."""
+    away = [array for array in arrays if on_gpu(array)]
+    if not away:
+        return lambda: list(arrays)
+    from tinyconv.backends.cuda.memory import fetch
+
+    wait = fetch(get("cuda").xp, away)
+    here = [None if on_gpu(array) else array for array in arrays]
+
+    def values() -> list[np.ndarray]:
+        coming = iter(wait())
+        return [next(coming) if array is None else array for array in here]
+
+    return values
 
 
 @contextmanager

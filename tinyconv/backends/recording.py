@@ -114,7 +114,7 @@ class Recorder:
     """
 
     def __init__(self, table: ReferenceBackend, inputs: Sequence[Array]) -> None:
-        self._table = table
+        self._table, self.device = table, table.device
         self._steps: list[Step] = []
         self._forms: list[Form] = []
         self._constants: dict[int, Array] = {}
@@ -182,8 +182,8 @@ class Recorder:
 
 
 def _same_array(x: Array, y: Array) -> bool:
-    if x is y:
-        return True
+    if x is y or type(x) is not type(y):
+        return x is y
     return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
 
 

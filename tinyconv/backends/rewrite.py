@@ -6,7 +6,7 @@ Each rule is an identity that holds for every input to the last bit, stated wher
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,14 @@ from tinyconv.backends.recording import Form, Ref, Step, Trace
 Rule = Callable[["_Rewriter", Step], "list[Step] | None"]
 
 
-def rewrite(trace: Trace) -> Trace:
-    """Apply all rules, from the first step to the last."""
-    return _Rewriter(trace).result()
+def rewrite(trace: Trace, clip: bool = True) -> Trace:
+    """Apply all rules, from the first step to the last; ``clip``: the table has ``conv2d_relu``."""
+    return _Rewriter(trace, RULES if clip else RULES[:1]).result()
 
 
 class _Rewriter:
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, trace: Trace, rules: Sequence[Rule]) -> None:
+        self.trace, self.rules = trace, rules
         self.forms = list(trace.forms)
         self.uses = _count_uses(trace)
         self.steps: list[Step] = []
@@ -39,7 +39,7 @@ class _Rewriter:
         return self.trace._replace(steps=self.steps, forms=self.forms)
 
     def _apply(self, step: Step) -> list[Step]:
-        for rule in RULES:
+        for rule in self.rules:
             replaced = rule(self, step)
             if replaced is not None:
                 return replaced

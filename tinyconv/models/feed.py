@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import random
+from tinyconv import backends, random
 from tinyconv.layers.base import flatten_structure, map_structure
 from tinyconv.tensor import Tensor
 
@@ -151,7 +151,11 @@ def unpack(batch: Any) -> Batch:
 
 def take(data: Batch, chosen: Any) -> Batch:
     """The samples ``chosen`` (a slice or indices) of every array."""
-    x, y, weight = (None if part is None else map_structure(lambda array: array[chosen], part) for part in data)
+
+    def chosen_of(array: Any) -> Any:
+        return backends.of(array).getitem(array, chosen) if backends.on_gpu(array) else array[chosen]
+
+    x, y, weight = (None if part is None else map_structure(chosen_of, part) for part in data)
     return x, y, weight
 
 
@@ -198,7 +202,8 @@ def check_samples(data: Batch) -> None:
 def _as_array(part: Any, name: str) -> Any:
     """``part`` as an array with a batch axis."""
     try:
-        array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+        array = part.data if isinstance(part, Tensor) else part
+        array = array if backends.on_gpu(array) else np.asarray(array)  # what is on the GPU stays there
     except ValueError:
         raise ValueError(f"Expected {name} of one shape per sample. Received: samples of different shapes") from None
     if array.ndim == 0:
@@ -212,7 +217,8 @@ def _as_array(part: Any, name: str) -> Any:
 def _check_no_nan(labels: Any) -> None:
     if labels is None or labels.dtype.kind != "f":
         return
-    wrong = np.isnan(labels).reshape(len(labels), -1).any(axis=1)
+    table = backends.of(labels)
+    wrong = table.to_numpy(table.isnan(labels)).reshape(len(labels), -1).any(axis=1)
     if wrong.any():
         raise ValueError(f"Expected labels that are numbers. Received: NaN, first in sample {int(wrong.argmax())}")
 
@@ -276,7 +282,7 @@ def class_weights_to_sample_weights(class_weight: Any) -> Callable[[Any], np.nda
     def weights_of(y: Any) -> np.ndarray:
         if y is None or len(flatten_structure(y)) != 1:
             raise ValueError("class_weight needs the labels of a single output; use sample_weight for several")
-        y = np.asarray(y)
+        y = np.asarray(backends.move(y, backends.on("cpu")) if backends.on_gpu(y) else y)
         if y.ndim > 2:
             raise ValueError(f"class_weight needs labels of shape (N,), (N, 1) or (N, classes). Received: {y.shape}")
         labels, places = np.unique(y.argmax(1) if y.ndim == 2 and y.shape[1] > 1 else y.ravel(), return_inverse=True)

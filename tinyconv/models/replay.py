@@ -2,12 +2,14 @@
 
 The step stays what it is, a function of arrays that computes with tensors. Twice it runs eagerly while a recorder looks
 on. When both recordings are the same, what the step did depends on nothing but its inputs and the weights, and from
-then on a plan (``backends.plan``) does the same without Python. A step that looks at values, draws its own random
-numbers or takes different ways stays eager.
+then on a plan does the same without Python: a program of kernels (``backends.plan``), or a CUDA graph on the GPU
+(``backends.cuda.graph``). A step that looks at values, draws its own random numbers or takes different ways stays
+eager.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -51,37 +53,65 @@ class Replay:
             What else the recording depends on, such as which weights are trained.
         """
         arrays = list(_leaves(arguments))
-        if backends.host().name != "cpu" or not all(isinstance(array, np.ndarray) for array in arrays):
+        table = backends.get("cuda") if backends.current_device() == "cuda" else backends.host()
+        kinds = (np.ndarray, table.xp.ndarray)  # what is on the host is moved to the GPU, not the other way round
+        if table.name not in ("cpu", "cuda") or not all(isinstance(array, kinds) for array in arrays):
             return step(*arguments)
-        from tinyconv.backends.plan import Plan
-
         shapes = tuple((array.shape, array.dtype.str) for array in arrays)
-        signature = (circumstances, repr(_structure(arguments)), shapes)
+        signature = (table.name, circumstances, repr(_structure(arguments)), shapes)
         known = self._known.get(signature)
-        if known is not None and isinstance(known.run, Plan):
+        if known is not None and hasattr(known.run, "run"):
             keys = [random.next_key(source) for source in known.run.sources]
             outputs = (Tensor._of(output) for output in known.run.run(arrays, keys))
             return _fill(known.structure, outputs)
         if (known is None and len(self._known) >= MOST_PLANS) or (known is not None and known.run is None):
-            return step(*arguments)
-        results, trace = self._record(step, arguments)
+            return step(*_placed(arguments, arrays, table))
+        results, trace = self._record(step, arguments, table)
         run: Any = trace
         if trace is not None and known is not None:
-            run = Plan(trace, arrays) if trace.same_as(known.run) else None
+            run = _plan(trace, arrays, table) if trace.same_as(known.run) else None
         self._known[signature] = _Known(run, _structure(results))
         return results
 
-    def _record(self, step: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Any]:
+    def _record(self, step: Callable[..., Any], arguments: Sequence[Any], table: Any) -> tuple[Any, Any]:
         """Run the step eagerly; also returns the trace, or None when it looked at values."""
         from tinyconv.backends.recording import Recorder
 
-        arrays = [np.array(array) for array in _leaves(arguments)]  # of its own: nothing else can be the same array
-        recorder = Recorder(backends.host(), arrays)
+        arrays = [_own(array, table) for array in _leaves(arguments)]
+        recorder = Recorder(table, arrays)
         with backends.recorded_by(recorder):
-            results = step(*_fill(_structure(arguments), iter(arrays)))
+            results = step(*_placed(arguments, arrays, table))
         outputs = [output.data for output in _leaves(results)]
         results = _fill(_structure(results), map(Tensor._of, outputs))  # without the graph and all that it keeps
         return results, None if recorder.reads else recorder.finish(outputs)
+
+
+def _own(array: Any, table: Any) -> Any:
+    """A copy on the device of ``table``: nothing else can be the same array."""
+    return np.array(array) if table.device == "cpu" else table.copy(backends.move(array, table))
+
+
+def _placed(arguments: Sequence[Any], arrays: Sequence[Any], table: Any) -> Any:
+    """The arguments with ``arrays`` in their places: on the GPU as tensors there, whatever memory they come from."""
+    if table.device == "cuda":
+        arrays = [Tensor._of(backends.move(array, table)) for array in arrays]
+    return _fill(_structure(arguments), iter(arrays))
+
+
+def _plan(trace: Any, examples: Sequence[Any], table: Any) -> Any:
+    """The plan of a trace; None where the GPU has none, and the step stays eager."""
+    if table.device == "cpu":
+        from tinyconv.backends.plan import Plan
+
+        return Plan(trace, examples)
+    from tinyconv.backends.cuda.graph import GraphPlan
+
+    try:
+        return GraphPlan(trace, examples, table)
+    except Exception as error:  # such as no memory for a plan's buffers beside the eager step's
+        message = f"A step stays eager, which is slower, because it could not be made a CUDA graph: {error}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return None
 
 
 # --- structures of tensors or arrays ---------------------------------------------------------------------------

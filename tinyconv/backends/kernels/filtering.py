@@ -2,8 +2,8 @@
 
 A patch holds floats, whatever the image's type, and border cells too: the inner loops know neither borders nor types.
 A tile of sums stays in registers while the window moves over its rows and columns. Every sum runs over the taps in
-row-major order, from ``delta`` on, so that results are those of OpenCV's own loops to the bit. Tall kernels are the
-exception: see ``_by_halves``.
+row-major order, from ``delta`` on, so that results are those of OpenCV's own loops to the bit. Large kernels are the
+exception, which ``_choose_method`` sends other ways.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit
@@ -26,8 +27,11 @@ from tinyconv.backends.kernels.vector import Vector
 
 KINDS = tuple(map(np.dtype, ("uint8", "uint16", "int16", "float32", "float64")))
 PATCH = 1024 * 1024  # bytes of a patch: a few of its rows are in use at a time, and narrow patches are slow to fill
-TALL, LARGE = 16, 130  # rows from which halves pay; taps from which OpenCV, too, gives up exact results for speed
-FUSED, SPARSE = 1, 2  # variants of the tile: a product and its sum are rounded once; zero taps are left out
+LARGE = 130  # taps from which OpenCV, too, gives up exact results for speed
+WORTH = 0.7  # products by frequencies cost more than those tap by tap, since there is more copying between them
+MOST_BANDS = 32  # of an image filtered by passes, which filter the rows between two bands twice
+# Variants of the tile: a product and its sum are rounded once; zero taps are left out; each row has its own kernel.
+FUSED, SPARSE, SEVERAL = 1, 2, 4
 
 
 # --- copying a row into the patch -------------------------------------------------------------------------------
@@ -96,9 +100,8 @@ def _fill(kind: int, itemsize: int) -> int:
 
 
 @functools.cache
-def _tile_shape(taps: int) -> tuple[int, int]:
-    """Rows and vectors of a tile for a kernel of ``taps`` rows: rows share what they load, sums stay in registers."""
-    rows = min(4, taps)
+def _tile_shape(rows: int) -> tuple[int, int]:
+    """Rows and vectors of a tile: rows share what they load, and all sums stay in registers."""
     registers = emit.vector_registers() // 2 if rows > 1 else 8
     return rows, min(8, registers // rows)
 
@@ -107,11 +110,30 @@ def _tile_shape(taps: int) -> tuple[int, int]:
 def _tile(itemsize: int, rows: int, vectors: int, kind: int, variant: int) -> int:
     """A leaf that filters ``rows`` x ``vectors`` registers of the patch and stores them as ``KINDS[kind]``."""
 
-    def filter_tile(source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes):
-        arguments = (source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes)
-        _tile_body(arguments, itemsize, rows, vectors, kind, variant)
+    def filter_tile(block):
+        _tile_body(emit.parameters(block, 12), itemsize, rows, vectors, kind, variant)
 
-    return leaf(filter_tile, f"f{8 * itemsize}_{rows}x{vectors}_{KINDS[kind].name}_{variant}", 12)
+    return leaf(filter_tile, f"f{8 * itemsize}_{rows}x{vectors}_{KINDS[kind].name}_{variant}", 1)
+
+
+@intrinsic
+def _call(typingctx: Any, tile: Any, arguments: Any) -> Any:
+    """Call a tile with a block of numbers on the stack.
+
+    As arguments of a C function, numbers beyond the sixth are copied in pairs right after they were written one by
+    one, for which the processor waits: as long as a small tile takes.
+    """
+
+    def codegen(context, builder, signature, values):
+        numbers = emit.unpack(builder, values[1])
+        block = cgutils.alloca_once(builder, emit.INT, const(len(numbers)))
+        for i, number in enumerate(numbers):
+            builder.store(number, builder.gep(block, [const(i)], source_etype=emit.INT))
+        function = ir.FunctionType(ir.VoidType(), [emit.INT])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), [builder.ptrtoint(block, emit.INT)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.UniTuple(types.int64, len(arguments))), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -128,26 +150,22 @@ def _tile_body(typingctx: Any, arguments: Any, itemsize: Any, rows: Any, vectors
 def _emit_tile(
     builder: ir.IRBuilder, arguments: list[ir.Value], itemsize: int, rows: int, vectors: int, kind: int, variant: int
 ) -> None:
-    source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, start_row, rest, lanes = arguments
+    source, source_row, kernel, taps_h, taps_w, tap, target, target_row, start, step, rest, lanes = arguments
     e = Emitter(builder, itemsize)
     width = e.lanes * itemsize
-    delta = e.broadcast(e.pointer(kernel))  # the taps follow
-    sums = [[e.variable(delta) for _ in range(vectors)] for _ in range(rows)]
-    with builder.if_then(builder.icmp_signed("!=", start, const(0))):  # go on with sums that begin elsewhere
-        for i, row in enumerate(sums):
-            for v, total in enumerate(row):
-                builder.store(e.load(e.offset(e.pointer(start), builder.mul(start_row, const(i)), v * width)), total)
+    first = e.broadcast(e.pointer(start))
+    sums = [[e.variable(first) for _ in range(vectors)] for _ in range(rows)]
     kernel_row = builder.mul(taps_w, const(itemsize))
 
     def row_of_taps(r: ir.Value, active: range) -> None:
-        """Row ``r`` of the patch meets row ``r - i`` of the kernel for each active row i of the tile."""
+        """Row ``r`` of the patch meets row ``r - i`` of the kernel, or row r of kernel i, for each active row i."""
         left = e.variable(e.offset(e.pointer(source), builder.mul(r, source_row)))
-        right = e.variable(e.offset(e.pointer(kernel), itemsize, builder.mul(r, kernel_row)))
+        right = e.variable(e.offset(e.pointer(kernel), builder.mul(r, kernel_row)))
         with e.loop(taps_w):
             place, taps = builder.load(left), builder.load(right)
             cells = [e.load(e.offset(place, v * width)) for v in range(vectors)]
             for i in active:
-                weight = builder.load(e.offset(taps, builder.mul(kernel_row, const(-i))), typ=e.scalar, align=itemsize)
+                weight = builder.load(e.offset(taps, builder.mul(step, const(i))), typ=e.scalar, align=itemsize)
                 if variant & SPARSE:
                     with builder.if_then(builder.fcmp_unordered("!=", weight, ir.Constant(e.scalar, 0.0))):
                         accumulate(sums[i], weight, cells)
@@ -163,12 +181,16 @@ def _emit_tile(
             new = e.fma(weights, cell, old) if variant & FUSED else builder.fadd(old, builder.fmul(weights, cell))
             builder.store(new, total)
 
-    for r in range(rows - 1):  # the window enters the tile row by row, ...
-        row_of_taps(const(r), range(r + 1))
-    with e.loop(builder.sub(taps_h, const(rows - 1))) as r:  # ... covers it ...
-        row_of_taps(builder.add(r, const(rows - 1)), range(rows))
-    for r in range(rows - 1):  # ... and leaves it
-        row_of_taps(builder.add(taps_h, const(r)), range(r + 1, rows))
+    if variant & SEVERAL:
+        with e.loop(taps_h) as r:
+            row_of_taps(r, range(rows))
+    else:
+        for r in range(rows - 1):  # the window enters the tile row by row, ...
+            row_of_taps(const(r), range(r + 1))
+        with e.loop(builder.sub(taps_h, const(rows - 1))) as r:  # ... covers it ...
+            row_of_taps(builder.add(r, const(rows - 1)), range(rows))
+        for r in range(rows - 1):  # ... and leaves it
+            row_of_taps(builder.add(taps_h, const(r)), range(r + 1, rows))
 
     for i, row in enumerate(sums):
         with builder.if_then(builder.icmp_signed("<", const(i), rest)):
@@ -208,18 +230,17 @@ def _copy_row(target, row, column, count, itemsize, source):
 
 
 @numba.njit(error_model="numpy")
-def _sweep(source, kernel, target, start, rows, lanes, tiling):
+def _sweep(source, kernel, target, rows, lanes, tiling):
     """Filter ``rows`` x ``lanes`` numbers, tile by tile. ``source`` and ``target``: address, row, bytes of a number."""
     first, source_row, size = source
     place, target_row, out = target
     tile, high, wide = tiling
-    begin, begin_row = start
+    taps, taps_h, taps_w, tap, start = kernel
     for i in range(0, rows, high):
         for lane in range(0, lanes, wide):
-            sums = begin + i * begin_row + lane * size if begin != 0 else 0
-            emit.call(tile, (
-                first + i * source_row + lane * size, source_row, *kernel,
-                place + i * target_row + lane * out, target_row, sums, begin_row, rows - i, lanes - lane,
+            _call(tile, (
+                first + i * source_row + lane * size, source_row, taps, taps_h, taps_w, tap,
+                place + i * target_row + lane * out, target_row, start, -taps_w * size, rows - i, lanes - lane,
             ))  # fmt: skip
 
 
@@ -228,8 +249,8 @@ def _direct(itemsize: int) -> int:
     def filter_direct(block, task):
         (
             image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
-            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, _, _,
-        ) = emit.parameters(block, 24)  # fmt: skip
+            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide,
+        ) = emit.parameters(block, 22)  # fmt: skip
         top, column = task // parts * band, task % parts * span
         used_rows, used_columns = min(band, height - top), min(span, width - column)
         source = (image, image_row, rows, columns, fill, before, width, channels)
@@ -237,9 +258,9 @@ def _direct(itemsize: int) -> int:
         for r in range(used_rows + taps_h - 1):
             _copy_row(patch + r * patch_row, top + r, column, used_columns + taps_w - 1, itemsize, source)
         _sweep(
-            (patch, patch_row, itemsize), (kernel, taps_h, taps_w, channels * itemsize),
-            (y + top * y_row + column * channels * out, y_row, out), (0, 0),
-            used_rows, used_columns * channels, (tile, high, wide),
+            (patch, patch_row, itemsize), (kernel + 2 * itemsize, taps_h, taps_w, channels * itemsize, kernel),
+            (y + top * y_row + column * channels * out, y_row, out), used_rows, used_columns * channels,
+            (tile, high, wide),
         )  # fmt: skip
         emit.release(patch)
 
@@ -248,119 +269,170 @@ def _direct(itemsize: int) -> int:
 
 @functools.cache
 def _by_passes(itemsize: int) -> int:
-    """A row, then a column: each row of the patch is filtered as soon as it is copied."""
+    """A row, then a column: rows are filtered as they are copied, and kept for as long as the column needs them."""
 
     def filter_by_passes(block, task):
         (
             image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
-            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, row_tile, row_wide,
-        ) = emit.parameters(block, 24)  # fmt: skip
+            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, row_tile, _, row_wide,
+        ) = emit.parameters(block, 25)  # fmt: skip
         top, column = task // parts * band, task % parts * span
         used_rows, used_columns = min(band, height - top), min(span, width - column)
-        lanes, tap = used_columns * channels, channels * itemsize
+        lanes, tap, step = used_columns * channels, channels * itemsize, 2 * taps_h
         source = (image, image_row, rows, columns, fill, before, width, channels)
-        bordered = emit.allocate((1 + band + high + taps_h) * patch_row)
-        patch = bordered + patch_row
-        for r in range(used_rows + taps_h - 1):
-            _copy_row(bordered, top + r, column, used_columns + taps_w - 1, itemsize, source)
+        bordered = emit.allocate((1 + step + high + taps_h) * patch_row)
+        patch, row_taps = bordered + patch_row, kernel + 2 * itemsize
+        for first in range(0, used_rows, step):
+            kept, count = taps_h - 1 if first > 0 else 0, min(step, used_rows - first)
+            emit.copy(patch, patch + step * patch_row, kept * patch_row)
+            for r in range(kept, count + taps_h - 1):
+                _copy_row(bordered, top + first + r, column, used_columns + taps_w - 1, itemsize, source)
+                _sweep(
+                    (bordered, 0, itemsize), (row_taps, 1, taps_w, tap, kernel + itemsize),
+                    (patch + r * patch_row, 0, itemsize), 1, lanes, (row_tile, 1, row_wide),
+                )  # fmt: skip
             _sweep(
-                (bordered, 0, itemsize), (kernel, 1, taps_w, tap), (patch + r * patch_row, 0, itemsize), (0, 0),
-                1, lanes, (row_tile, 1, row_wide),
+                (patch, patch_row, itemsize), (row_taps + taps_w * itemsize, taps_h, 1, tap, kernel),
+                (y + (top + first) * y_row + column * channels * out, y_row, out), count, lanes, (tile, high, wide),
             )  # fmt: skip
-        _sweep(
-            (patch, patch_row, itemsize), (kernel + (1 + taps_w) * itemsize, taps_h, 1, tap),
-            (y + top * y_row + column * channels * out, y_row, out), (0, 0), used_rows, lanes, (tile, high, wide),
-        )  # fmt: skip
         emit.release(bordered)
 
     return leaf(filter_by_passes, f"f{8 * itemsize}")
 
 
 @numba.njit(error_model="numpy")
-def _subtract(target, left, right, count, itemsize):
-    x, y = numba.carray(emit.pointer(left, itemsize), count), numba.carray(emit.pointer(right, itemsize), count)
-    z = numba.carray(emit.pointer(target, itemsize), count)
-    for i in range(count):
-        z[i] = x[i] - y[i]
+def _mix(source, kernels, target, rows, lanes, tiling):
+    """Give ``rows`` rows of results, each from the same rows of ``source`` by its own one of ``kernels``."""
+    first, source_row, size = source
+    taps, taps_h, taps_w, tap, start = kernels
+    place, target_row, out = target
+    tile, high, wide = tiling
+    step = taps_h * taps_w * size
+    for lane in range(0, lanes, wide):
+        for i in range(0, rows, high):
+            _call(tile, (
+                first + lane * size, source_row, taps + i * step, taps_h, taps_w, tap,
+                place + i * target_row + lane * out, target_row, start, step, rows - i, lanes - lane,
+            ))  # fmt: skip
 
 
 @functools.cache
-def _by_halves(itemsize: int) -> int:
-    """Three quarters of the multiplications: two rows of results at once, from three kernels of half the height.
+def _by_frequencies(itemsize: int) -> int:
+    """Columns are transformed, their frequencies filtered along the rows by complex numbers, and transformed back.
 
-    With even and odd rows of the image (E, O) and of the kernel (v, w), the even rows of the result are v*E + w*O and
-    the odd ones v*O + w*E', where E' is E moved up by one. With s = (v + w)*O, these are v*(E - O) + s and
-    w*(E' - O) + s.
-
-    Source: Z.-J. Mou and P. Duhamel, "Short-length FIR filters and their use in fast nonrecursive filtering", 1991.
+    The transform is short enough to be a product with a matrix: see ``_frequencies``.
     """
 
-    def filter_by_halves(block, task):
+    def filter_by_frequencies(block, task):
         (
             image, kernel, rows, columns, y, height, width, channels, image_row, y_row, out, before, fill,
-            taps_h, taps_w, band, span, parts, patch_row, tile, high, wide, sum_tile, _,
-        ) = emit.parameters(block, 24)  # fmt: skip
+            length, taps_w, band, span, parts, patch_row, last_tile, last_high, last_wide, tile, high, wide,
+        ) = emit.parameters(block, 25)  # fmt: skip
         top, column = task // parts * band, task % parts * span
         used_rows, used_columns = min(band, height - top), min(span, width - column)
-        lanes, tap, half = used_columns * channels, channels * itemsize, taps_h // 2
-        size = (band + 2 * high + taps_h) * patch_row
-        patch = emit.allocate(3 * size)
-        even, odd, common = patch + size, patch + size + size // 2, patch + 2 * size
-        source, count = (image, image_row, rows, columns, fill, before, width, channels), used_columns + taps_w - 1
-        for r in range(used_rows + taps_h - 1):
+        lanes, tap, count = used_columns * channels, channels * itemsize, used_columns + taps_w - 1
+        source = (image, image_row, rows, columns, fill, before, width, channels)
+        patch = emit.allocate(3 * length * patch_row)
+        spectrum, product = patch + length * patch_row, patch + 2 * length * patch_row
+        forward = kernel + 2 * itemsize
+        middle = forward + length * length * itemsize
+        backward = middle + 2 * length * taps_w * itemsize
+        for r in range(length):
             _copy_row(patch + r * patch_row, top + r, column, count, itemsize, source)
-        for r in range((used_rows + 1) // 2 + half - 1):
-            pair = patch + 2 * r * patch_row
-            _subtract(even + r * patch_row, pair, pair + patch_row, count * channels, itemsize)
-            _subtract(odd + r * patch_row, pair + 2 * patch_row, pair + patch_row, count * channels, itemsize)
-        target, step = y + top * y_row + column * channels * out, (1 + half * taps_w) * itemsize
-        tiling, start = (tile, high, wide), (common, patch_row)
-        _sweep(
-            (patch + patch_row, 2 * patch_row, itemsize), (kernel, half, taps_w, tap), (common, patch_row, itemsize),
-            (0, 0), (used_rows + 1) // 2, lanes, (sum_tile, high, wide),
+        _mix(
+            (patch, 0, itemsize), (forward, 1, length, patch_row, kernel + itemsize), (spectrum, patch_row, itemsize),
+            length, count * channels, (tile, high, wide),
         )  # fmt: skip
-        _sweep(
-            (even, patch_row, itemsize), (kernel + step, half, taps_w, tap), (target, 2 * y_row, out),
-            start, (used_rows + 1) // 2, lanes, tiling,
-        )  # fmt: skip
-        _sweep(
-            (odd, patch_row, itemsize), (kernel + 2 * step, half, taps_w, tap), (target + y_row, 2 * y_row, out),
-            start, used_rows // 2, lanes, tiling,
+        for r in range(0, length, 2):
+            _mix(
+                (spectrum + r * patch_row, patch_row, itemsize),
+                (middle + 2 * r * taps_w * itemsize, 2, taps_w, tap, kernel + itemsize),
+                (product + r * patch_row, patch_row, itemsize), 2, lanes, (tile, high, wide),
+            )  # fmt: skip
+        _mix(
+            (product, 0, itemsize), (backward, 1, length, patch_row, kernel),
+            (y + top * y_row + column * channels * out, y_row, out), used_rows, lanes,
+            (last_tile, last_high, last_wide),
         )  # fmt: skip
         emit.release(patch)
 
-    return leaf(filter_by_halves, f"f{8 * itemsize}")
+    return leaf(filter_by_frequencies, f"f{8 * itemsize}")
+
+
+@functools.lru_cache(maxsize=16)
+def _waves(length: int) -> np.ndarray:
+    """Complex waves (F, length) of a transform that changes the sign of what it wraps around.
+
+    Its frequencies are the odd multiples of pi / length. Those below pi are enough for real numbers, and none of them
+    is real itself, unlike 0 and pi.
+    """
+    return np.exp(1j * np.pi / length * np.outer(np.arange(1, length, 2), np.arange(length)))
+
+
+def _frequencies(kernel: np.ndarray, length: int) -> list[np.ndarray]:
+    """Weights of ``_by_frequencies``: matrix there, pairs of rows for each frequency, matrix back.
+
+    Rows of results that the transform wraps around are left out, but for one: tiles have two rows.
+    """
+    waves, taps = _waves(length), len(kernel)
+    forward = np.stack([waves.real, -waves.imag], 1)  # (F, 2, length)
+    spectrum = waves[:, :taps] @ kernel  # (F, KW), conjugate, since the kernel is not flipped
+    re, im = spectrum.real, spectrum.imag
+    middle = np.stack([re, -im, im, re], 1)  # (F, 2 * 2, KW): real and imaginary results, each from both
+    backward = 2 / length * forward[:, :, : length - taps + 2].transpose(2, 0, 1)  # (rows, F, 2)
+    return [forward, middle, backward]
+
+
+def _best_length(kernel: np.ndarray) -> tuple[float, int]:
+    """Multiplications per pixel that frequencies take with the best length of the transform, and that length."""
+    taps_h, taps_w = kernel.shape
+    lengths = range(taps_h // 4 * 4 + 4, 4 * taps_h + 5, 4)
+    return min((n + n * (n + 2 * taps_w) / (n - taps_h + 1), n) for n in lengths)
 
 
 # --- the call ---------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)
-def _border_indices(size: int, before: int, after: int, border: str) -> np.ndarray:
-    """Which cell of an axis each cell of the bordered axis repeats, -1 for a constant; and one constant cell more."""
+def _border_indices(size: int, before: int, after: int, border: str, beyond: int) -> np.ndarray:
+    """Which cell of an axis each cell of the bordered axis repeats, -1 for a constant; then constants ``beyond`` it."""
     constant = {"constant_values": -1} if border == "constant" else {}
     indices = np.pad(np.arange(size), (before, after), mode=border, **constant)  # type: ignore[call-overload]
-    return np.append(indices, -1).astype(np.int64)
+    return np.append(indices, np.full(beyond, -1)).astype(np.int64)
 
 
 class Method(NamedTuple):
-    """One way to filter: the compiled kernel, the weights it takes, and how many rows of results a task should do."""
+    """One way to filter.
+
+    ``tiles`` are those of the last step, and of the first where there are several. ``length`` counts the rows of the
+    kernel or of the transform, ``band`` those of a task's results, ``patch`` those of its patch that are in use.
+    """
 
     kernel: int
+    products: float  # multiplications per pixel
     weights: list[np.ndarray]
+    tiles: list[tuple[int, int]]
+    length: int
     band: int
+    patch: int
+    several: int = 0
 
 
-def _choose_method(kernels: Sequence[np.ndarray]) -> Method:
-    """Two passes for a row and a column, halves for large, tall and dense kernels, else tap by tap."""
+def _choose_method(kernels: Sequence[np.ndarray], height: int) -> Method:
+    """Two passes for a row and a column; for large kernels frequencies, where they are cheaper; else tap by tap."""
     kernel, itemsize = kernels[-1], kernels[0].itemsize
+    taps, tile = len(kernel), _tile_shape(min(4, len(kernel)))
     if len(kernels) == 2:
-        return Method(_by_passes(itemsize), list(kernels), 64)
-    if kernel.size < LARGE or len(kernel) < TALL or np.count_nonzero(kernel) < 0.75 * kernel.size:
-        return Method(_direct(itemsize), [kernel], max(16, 2 * len(kernel)))
-    kernel = np.append(kernel, np.zeros((len(kernel) % 2, kernel.shape[1]), kernel.dtype), 0)
-    halves = [kernel[0::2] + kernel[1::2], kernel[0::2], kernel[1::2]]
-    return Method(_by_halves(itemsize), halves, 2 * len(kernel))
+        band = -(-height // (min(MOST_BANDS, height // (4 * taps) // 2 * 2) or 1))
+        sizes, tiles = kernels[0].size + kernel.size, [tile, _tile_shape(1)]
+        return Method(_by_passes(itemsize), sizes, list(kernels), tiles, taps, band, 3 * taps)
+    if kernel.size >= LARGE:
+        products, length = _best_length(kernel)
+        if products < WORTH * np.count_nonzero(kernel):
+            weights, tiles, band = _frequencies(kernel, length), [_tile_shape(2)] * 2, length - taps + 1
+            return Method(_by_frequencies(itemsize), products, weights, tiles, length, band, 3 * length, SEVERAL)
+    band = -(-max(16, 2 * taps) // tile[0]) * tile[0]
+    return Method(_direct(itemsize), kernel.size, [kernel], [tile], taps, band, 3 * taps)
 
 
 def filter2d(
@@ -373,33 +445,28 @@ def filter2d(
     fused: bool,
 ) -> list[Call]:
     """Correlate ``image`` (H, W, C) with one kernel, or with a row and then a column, into ``y`` of the same shape."""
-    (height, width, channels), itemsize = image.shape, kernels[0].itemsize
+    (height, width, channels), dtype = image.shape, kernels[0].dtype
     taps_h, taps_w = kernels[-1].shape[0], kernels[0].shape[1]
-    tables = [
-        _border_indices(n, before, k - 1 - before, border)
-        for n, before, k in zip((height, width), anchor, (taps_h, taps_w))
-    ]
-    kernel, taps, band = _choose_method(kernels)
-    taps_h += taps_h % 2 if len(taps) == 3 else 0
-    high, vectors = _tile_shape(len(taps[-1]))
-    first_high, first_vectors = _tile_shape(len(taps[0]))
-    lanes = emit.vector_bytes() // itemsize
+    method, lanes = _choose_method(kernels, height), emit.vector_bytes() // dtype.itemsize
+    rows = _border_indices(height, anchor[0], taps_h - 1 - anchor[0], border, method.length)
+    columns = _border_indices(width, anchor[1], taps_w - 1 - anchor[1], border, 0)
 
-    band = -(-min(band, height) // (2 * high)) * 2 * high
-    span = min(width, max(64, PATCH // ((band + high + taps_h) * channels * itemsize) - taps_w))
-    beyond = max(vectors, first_vectors) * lanes  # tiles read a bit further
-    patch_row = ((span + taps_w) * channels + beyond) * itemsize
-    patch_row = -(-patch_row // 64) * 64 + 64  # not a power of two
-    parts = -(-width // span)
+    span = min(width, max(64, PATCH // (method.patch * channels * dtype.itemsize) - taps_w))
+    parts, bands = -(-width // span), -(-height // method.band)
+    patch_row = ((span + taps_w) * channels + 8 * lanes) * dtype.itemsize  # tiles read a bit further
+    patch_row = -(-patch_row // 128) * 128 + 64  # an odd number of cache lines, so that rows do not evict each other
 
-    starts = [delta, 0, 0] if len(taps) == 3 else [0, delta][-len(taps) :]
-    weights = np.concatenate([np.append(start, part) for start, part in zip(starts, taps)]).astype(taps[0].dtype)
-    variants = [fused * FUSED + bool((part == 0).any()) * SPARSE for part in taps]
-    sizes = (
+    weights = np.concatenate([[delta, 0], *(part.ravel() for part in method.weights)]).astype(dtype)
+    tiles: list[int] = []
+    ends = (method.weights[-1], y.dtype), (method.weights[0], dtype)
+    for (high, vectors), (part, kind) in zip(method.tiles, ends):
+        variant = method.several or SPARSE * bool((part == 0).any())
+        tile = _tile(dtype.itemsize, high, vectors, KINDS.index(kind), variant | FUSED * fused)
+        tiles += [tile, high, vectors * lanes]
+    parameters = (
         height, width, channels, image.strides[0], y.strides[0], y.itemsize, anchor[1],
-        _fill(KINDS.index(image.dtype), itemsize), taps_h, taps_w, band, span, parts, patch_row,
-        _tile(itemsize, high, vectors, KINDS.index(y.dtype), variants[-1]), high, vectors * lanes,
-        _tile(itemsize, first_high, first_vectors, KINDS.index(weights.dtype), variants[0]), first_vectors * lanes,
+        _fill(KINDS.index(image.dtype), dtype.itemsize), method.length, taps_w, method.band, span, parts, patch_row,
+        *tiles,
     )  # fmt: skip
-    work = image.size * (sum(part.size for part in taps) * itemsize / 500 + 0.3)
-    return [Call(kernel, (image, weights, *tables, y), sizes, -(-height // band) * parts, work)]
+    work = image.size * (method.products * dtype.itemsize / 500 + 0.3)
+    return [Call(method.kernel, (image, weights, rows, columns, y), parameters, bands * parts, work)]
