@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tinyconv import ops, registry
 from tinyconv.ops import (
     elu,
@@ -30,9 +32,10 @@ from tinyconv.ops import (
 from tinyconv.tensor import Tensor
 
 __all__ = [
-    "deserialize", "elu", "exponential", "gelu", "get", "hard_sigmoid", "hard_silu", "hard_swish", "heaviside",
-    "leaky_relu", "linear", "log_softmax", "mish", "relu", "relu6", "selu", "serialize", "sgn", "sigmoid", "silu",
-    "softmax", "softplus", "softsign", "step", "swish", "tanh",
+    "celu", "deserialize", "elu", "exponential", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "heaviside", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu",
+    "relu6", "selu", "serialize", "sgn", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign",
+    "sparse_plus", "squareplus", "step", "swish", "tanh", "tanh_shrink",
 ]  # fmt: skip
 
 _registry = registry.Registry("activation")
@@ -41,7 +44,7 @@ _registry = registry.Registry("activation")
 def get(identifier: Any) -> Callable[..., Any]:
     """The activation that ``identifier`` means: a name, any callable(tensor), or None for :func:`linear`.
 
-    Layers such as ``LeakyReLU(0.1)`` are callables too; their configuration, as files hold it, makes them again.
+    Layers such as ``LeakyReLU(0.1)`` are callables too.
 
     Raises
     ------
@@ -57,10 +60,6 @@ def get(identifier: Any) -> Callable[..., Any]:
         ...
     ValueError: Unknown activation. Did you mean 'relu' or 'relu6' or 'elu'? Received: 'reluu'
     """
-    if isinstance(identifier, dict):
-        from tinyconv import layers
-
-        return layers.deserialize(identifier)
     return linear if identifier is None else _registry.get(identifier)
 
 
@@ -121,6 +120,77 @@ def exponential(x: Any) -> Tensor:
 def sgn(x: Any) -> Tensor:
     """-1, 0 or 1, elementwise: a threshold unit. No gradient flows."""
     return ops.sign(ops.elementwise.as_float(x))
+
+
+@_registry.register()
+def celu(x: Any, alpha: float = 1.0) -> Tensor:
+    """``x`` where x > 0, else ``alpha * (exp(x / alpha) - 1)``: smooth at 0 for every ``alpha``."""
+    return alpha * elu(ops.elementwise.as_float(x) / alpha)
+
+
+@_registry.register()
+def glu(x: Any, axis: int = -1) -> Tensor:
+    """``a * sigmoid(b)``, a and b the first and the second half of ``x`` along ``axis``, which halves its size.
+
+    Examples
+    --------
+    >>> glu([[1.0, 2.0, 0.0, 0.0]]).tolist()
+    [[0.5, 1.0]]
+    """
+    x = ops.elementwise.as_float(x)
+    size = x.shape[axis]
+    if size % 2:
+        raise ValueError(f"glu expected an even size on axis {axis}. Received: shape {x.shape}")
+    first, second = (ops.take(x, np.arange(start, start + size // 2), axis=axis) for start in (0, size // 2))
+    return first * sigmoid(second)
+
+
+@_registry.register()
+def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
+    """``x`` where |x| > ``threshold``, else 0."""
+    x = ops.elementwise.as_float(x)
+    return ops.where(ops.greater(ops.absolute(x), threshold), x, 0.0)
+
+
+@_registry.register()
+def hard_tanh(x: Any) -> Tensor:
+    """``x`` limited to [-1, 1]."""
+    return ops.clip(ops.elementwise.as_float(x), -1.0, 1.0)
+
+
+@_registry.register()
+def log_sigmoid(x: Any) -> Tensor:
+    """Logarithm of the logistic function, without overflow: ``-softplus(-x)``."""
+    return -softplus(-ops.elementwise.as_float(x))
+
+
+@_registry.register()
+def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
+    """``x`` moved towards 0 by ``threshold``, and 0 where it is nearer than that."""
+    x = ops.elementwise.as_float(x)
+    return x - ops.clip(x, -threshold, threshold)
+
+
+@_registry.register()
+def sparse_plus(x: Any) -> Tensor:
+    """0 where x <= -1, ``x`` where x >= 1, ``(x + 1) ** 2 / 4`` between: a softplus with true zeros."""
+    x = ops.elementwise.as_float(x)
+    between = ops.square(ops.clip(x, -1.0, 1.0) + 1.0) / 4
+    return ops.where(ops.greater(x, 1.0), x, between)
+
+
+@_registry.register()
+def squareplus(x: Any, b: float = 4.0) -> Tensor:
+    """``(x + sqrt(x ** 2 + b)) / 2``: like softplus, without exponentials."""
+    x = ops.elementwise.as_float(x)
+    return (x + ops.sqrt(ops.square(x) + b)) / 2
+
+
+@_registry.register()
+def tanh_shrink(x: Any) -> Tensor:
+    """``x - tanh(x)``."""
+    x = ops.elementwise.as_float(x)
+    return x - tanh(x)
 
 
 for _function, _aliases in {

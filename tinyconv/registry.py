@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -17,7 +18,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["Configurable", "Registry", "arguments_of", "custom_objects", "name_of", "register", "serialize", "set_name"]
+__all__ = [
+    "Configurable", "Registry", "arguments_of", "custom_objects", "name_of", "register", "serialize", "set_name",
+    "snake_case",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -244,7 +248,7 @@ def serialize(value: Any) -> Any:
     >>> from tinyconv import losses
     >>> from tinyconv.registry import serialize
     >>> serialize(losses.MeanSquaredError(name="error"))
-    {'class_name': 'MeanSquaredError', 'config': {'reduction': 'sum_over_batch_size', 'name': 'error'}}
+    {'class_name': 'MeanSquaredError', 'config': {'reduction': 'sum_over_batch_size', 'name': 'error', 'dtype': None}}
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -270,15 +274,20 @@ def _find_users(name: str) -> Any:
     return scope.get(name, scope.get(name.rpartition(">")[2], _registered.get(name)))
 
 
+def snake_case(class_name: str) -> str:
+    """``MaxPooling2D`` -> ``max_pooling2d``: Keras's rule for names made of class names."""
+    return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", class_name.strip("_")).lower()
+
+
 def _key(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def arguments_of(cls: type) -> dict[str, Any]:
-    """Names and defaults of a constructor's arguments, those that ``**kwargs`` hands to base classes included."""
+def arguments_of(cls: type, base: type = object) -> dict[str, Any]:
+    """Names and defaults of a constructor's arguments, those that ``**kwargs`` hands to classes up to ``base`` too."""
     found: dict[str, Any] = {}
     for owner in cls.__mro__:
-        if "__init__" not in owner.__dict__ or owner is object:
+        if "__init__" not in owner.__dict__ or owner is object or issubclass(base, owner):
             continue
         parameters = list(inspect.signature(owner.__init__).parameters.values())[1:]  # type: ignore[misc]
         named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tinyconv import ops
 from tinyconv.registry import Configurable, Registry
 from tinyconv.registry import serialize as serialize  # Keras has it here too
@@ -92,6 +94,39 @@ class L2(Regularizer):
 
     def __call__(self, w: Any) -> Tensor:
         return _penalty(w, 0.0, self.l2)
+
+
+@_registry.register()
+class OrthogonalRegularizer(Regularizer):
+    """``factor`` times the mean of |cos| of the angles between all pairs of rows (or columns) of a matrix.
+
+    A weight of shape (m, n) -> ().
+
+    Parameters
+    ----------
+    factor : float
+    mode : {"rows", "columns"}
+
+    Examples
+    --------
+    >>> round(OrthogonalRegularizer(0.5)([[3.0, 0.0], [3.0, 4.0]]).item(), 6)
+    0.3
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"mode must be 'rows' or 'columns'. Received: {mode!r}")
+        self.factor, self.mode = _factor(factor, "factor"), mode
+
+    def __call__(self, w: Any) -> Tensor:
+        w = ops.elementwise.as_float(w)
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer expected a matrix. Received: shape {w.shape}")
+        rows = w if self.mode == "rows" else ops.transpose(w)
+        rows = rows / ops.sqrt(ops.maximum(ops.sum(rows * rows, axis=1, keepdims=True), 1e-12))
+        n = len(rows)
+        cosines = ops.absolute(ops.matmul(rows, ops.transpose(rows))) * (1 - np.eye(n, dtype=w.dtype))
+        return self.factor * ops.sum(cosines) / max(n * (n - 1), 1)  # each pair counts twice
 
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:

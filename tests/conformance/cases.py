@@ -54,6 +54,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "initializers.Constant": [{"value": 0.3}],
     "initializers.RandomUniform": [{}, {"minval": 0.0, "maxval": 2.0, "seed": 3}],
     "initializers.VarianceScaling": [{}, {"scale": 2.0, "mode": "fan_out", "distribution": "uniform", "seed": 3}],
+    "regularizers.OrthogonalRegularizer": [{}, {"factor": 0.2, "mode": "columns"}],
     "regularizers.L1L2": [{}, {"l1": 0.1, "l2": 0.2}],
     "constraints.MinMaxNorm": [{}, {"min_value": 0.5, "max_value": 0.9, "rate": 0.7, "axis": [0, 1]}],
     "schedules.CosineDecay": [

@@ -8,7 +8,7 @@ from scipy import special
 
 import tinyconv as tc
 from tinyconv import activations, layers
-from tinyconv.testing import assert_close
+from tinyconv.testing import assert_close, check_gradients
 
 Z = np.array([-20.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 7.0, 20.0])
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -37,7 +37,40 @@ FORMULAS = {
     "heaviside": np.heaviside(Z, 1),
     "step": np.heaviside(Z, 1),
     "sgn": np.sign(Z),
+    "celu": np.where(Z > 0, Z, np.expm1(Z)),
+    "hard_shrink": np.where(np.abs(Z) > 0.5, Z, 0),
+    "hard_tanh": np.clip(Z, -1, 1),
+    "log_sigmoid": special.log_expit(Z),
+    "soft_shrink": np.sign(Z) * np.maximum(np.abs(Z) - 0.5, 0),
+    "sparse_plus": np.select([Z <= -1, Z >= 1], [0, Z], (Z + 1) ** 2 / 4),
+    "squareplus": (Z + np.hypot(Z, 2)) / 2,
+    "tanh_shrink": Z - np.tanh(Z),
 }
+
+KERAS = {  # what Keras 3.15.1 gives for these
+    "celu": [-0.91791, -0.25918, 0.0, 0.4, 3.0, 7.0], "glu": [-1.49672, -0.28577, 0.0],
+    "tanh_shrink": [-1.51339, -0.00869, 0.0, 0.02005, 2.00495, 6.0], "soft_shrink": [-2.0, 0.0, 0.0, 0.0, 2.5, 6.5],
+    "hard_shrink": [-2.5, 0.0, 0.0, 0.0, 3.0, 7.0], "hard_tanh": [-1.0, -0.3, 0.0, 0.4, 1.0, 1.0],
+    "squareplus": [0.35078, 0.86119, 1.0, 1.2198, 3.30278, 7.14005],
+    "sparse_plus": [0.0, 0.1225, 0.25, 0.49, 3.0, 7.0],
+    "log_sigmoid": [-2.57889, -0.85436, -0.69315, -0.51302, -0.04859, -0.00091],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_values_and_gradients_of_the_rarer_ones(name):
+    z = np.array([[-2.5, -0.3, 0.0, 0.4, 3.0, 7.0]])
+    np.testing.assert_allclose(activations.get(name)(z), [KERAS[name]], atol=1e-5)
+    assert check_gradients(activations.get(name), [z + 0.01], order=2).checked
+
+
+def test_settings_of_the_rarer_ones():
+    assert_close(activations.celu(Z, 0.5), np.where(Z > 0, Z, 0.5 * np.expm1(2 * Z)), rtol=1e-12)
+    assert_close(activations.soft_shrink(Z, 2.0), np.sign(Z) * np.maximum(np.abs(Z) - 2, 0))
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3))
+    assert_close(activations.glu(np.concatenate([a, b]), 0), a * special.expit(b))
+    with pytest.raises(ValueError, match=r"glu expected an even size on axis -1. Received: shape \(2, 3\)"):
+        activations.glu(np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -49,8 +82,8 @@ def test_every_name_is_its_formula(name):
 
 def test_every_registered_name_has_a_formula_here():
     known = {registered for registered in activations._registry.names()}
-    assert known - set(FORMULAS) == {"identity", "exp", "logistic", "sign"}
-    assert set(activations.__all__) - set(FORMULAS) == {"deserialize", "get", "serialize"}
+    assert known - set(FORMULAS) == {"identity", "exp", "glu", "logistic", "sign"}
+    assert set(activations.__all__) - set(FORMULAS) == {"deserialize", "get", "glu", "serialize"}
 
 
 @pytest.mark.parametrize(

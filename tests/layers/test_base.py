@@ -286,3 +286,16 @@ def test_what_cannot_be_saved_says_so(tmp_path):
         model.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
     assert repr(model.layers[-1]) == "Forgetful(name='f')"
+
+
+def test_a_weight_may_have_a_dtype_of_its_own():
+    class Exact(layers.Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight(shape=(), initializer="ones", name="factor", dtype="float64")
+
+        def call(self, x):
+            return tc.ops.astype(tc.ops.astype(x, "float64") * self.factor, self.dtype)
+
+    layer = Exact()
+    assert layer(np.ones((1, 2))).dtype == "float32"
+    assert layer.weights[0].dtype == "float64"

@@ -11,6 +11,7 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import backends, layers
+from tinyconv.applications import lenet5
 from tinyconv.layers import Layer
 from tinyconv.layers.base import map_structure
 from tinyconv.models.replay import Replay
@@ -57,6 +58,11 @@ CASES: dict[str, list[Case]] = {
         Case({"scale": False, "momentum": 0.5, "gamma_regularizer": "l1"}, (4, 3)),
         Case({"axis": 1, "center": False, "epsilon": 1e-7}, (3, 4, 2)),
     ],
+    "CategoryEncoding": [
+        Case({"num_tokens": 7}, (3, 5), integers=True),
+        Case({"num_tokens": 7, "output_mode": "one_hot"}, (3, 1), integers=True),
+        Case({"num_tokens": 8, "output_mode": "count"}, (3, 4), integers=True),
+    ],
     "CenterCrop": [Case({"height": 2, "width": 3}), Case({"height": 8, "width": 4})],
     "Concatenate": [Case({}, [(3, 2, 4), (3, 2, 1)]), Case({"axis": 1}, [(3, 2, 4), (3, 1, 4), (3, 3, 4)])],
     "Conv1D": [
@@ -99,7 +105,10 @@ CASES: dict[str, list[Case]] = {
     "Dot": [Case({"axes": 1}, PAIR), Case({"axes": (2, 1), "normalize": True}, [(3, 2, 4), (3, 4, 5)])],
     "Dropout": [Case({"rate": 0.4}), Case({"rate": 0.4, "noise_shape": (None, 1, 1, None)})],
     "ELU": [Case({"alpha": 2.0})],
-    "Embedding": [Case({"input_dim": 7, "output_dim": 3}, (3, 5), integers=True)],
+    "Embedding": [
+        Case({"input_dim": 7, "output_dim": 3}, (3, 5), integers=True),
+        Case({"input_dim": 7, "output_dim": 3, "mask_zero": True}, (3, 5), integers=True),
+    ],
     "Flatten": [Case({}), Case({}, (3, 5))],
     "GaussianDropout": [Case({"rate": 0.3})],
     "GaussianNoise": [Case({"stddev": 0.3})],
@@ -119,6 +128,7 @@ CASES: dict[str, list[Case]] = {
     "LocalResponseNormalization": [Case({"depth_radius": 1, "alpha": 0.3, "beta": 0.75})],
     "LocallyConnected1D": [Case({"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same"}, ROW)],
     "LocallyConnected2D": [Case({"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same"})],
+    "Masking": [Case({}, ROW), Case({"mask_value": 0.5}, (3, 5))],
     "MaxPooling1D": [Case({"pool_size": 3, "strides": 2, "padding": (1, 0)}, ROW)],
     "MaxPooling2D": [Case({}), Case({"pool_size": 3, "strides": 2, "padding": "SAME"})],
     "MaxPooling3D": [Case({}, VOLUME), Case({"pool_size": 2, "strides": 1, "padding": (1, 0, 1)}, VOLUME)],
@@ -132,6 +142,7 @@ CASES: dict[str, list[Case]] = {
         Case({"mean": [0.5, 1.0, 2.0], "variance": [1.0, 2.0, 4.0]}, (3, 3)),
     ],
     "PReLU": [Case({"alpha_initializer": tc.initializers.Constant(0.2)}), Case({"shared_axes": (1, 2)})],
+    "PartialConv2D": [Case({"connections": ((0, 1), (2, 3), (0, 3)), "kernel_size": 3})],
     "Permute": [Case({"dims": (2, 3, 1)})],
     "RMSNormalization": [Case({}), Case({"axis": (1, 2), "epsilon": 0.1})],
     "RandomBrightness": [Case({"factor": 0.3, "value_range": (-2, 2)})],
@@ -155,6 +166,7 @@ CASES: dict[str, list[Case]] = {
         Case({"height": 4, "width": 7, "pad_to_aspect_ratio": True, "fill_value": 0.5, "interpolation": "area"}),
     ],
     "SELU": [Case({})],
+    "SquaredDistance": [Case({"units": 3}, (3, 4))],
     "SeparableConv1D": [
         Case({"filters": 3, "kernel_size": 3, "padding": "causal"}, ROW),
         Case({"filters": 2, "kernel_size": 2, "depth_multiplier": 2, "strides": 2, "activation": "elu"}, ROW),
@@ -163,7 +175,7 @@ CASES: dict[str, list[Case]] = {
         Case({"filters": 3, "kernel_size": 3, "padding": "same"}),
         Case({"filters": 2, "kernel_size": 2, "depth_multiplier": 2, "strides": 2, "activation": "elu"}),
     ],
-    "Softmax": [Case({})],
+    "Softmax": [Case({"axis": (1, 2)}), Case({})],
     "SpatialDropout1D": [Case({"rate": 0.4}, ROW)],
     "SpatialDropout2D": [Case({"rate": 0.4})],
     "SpatialDropout3D": [Case({"rate": 0.4}, VOLUME)],
@@ -180,9 +192,11 @@ CASES: dict[str, list[Case]] = {
 
 FOUND = {
     value.__name__: value
-    for value in map(layers.__dict__.get, layers.__all__)
+    for module in (layers, lenet5)  # lenet5 has layers of its own
+    for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
-}
+    and (value.__name__ in layers.__all__ or value.__module__ == module.__name__)
+}  # fmt: skip
 ROWS = [
     pytest.param(FOUND[name], case, id=f"{name}-{number}")
     for name, cases in CASES.items()
@@ -389,7 +403,11 @@ def test_batches_of_one_and_none_in_training(cls, case):
         assert layer(data(case, batch=0), training=True).shape == (0, *expected.shape[1:])
 
 
-@every_case
+def differentiable(cls, case):
+    return cls is not layers.CategoryEncoding
+
+
+@every_case_where(differentiable)
 def test_an_empty_batch_has_empty_gradients(cls, case):
     layer = make(cls, case)
     layer(data(case))
@@ -448,7 +466,7 @@ def test_channel_axis_1_agrees_with_channels_last(name):
         assert_close(first(several(channels_first(x)), training=training), channels_first(expected))
 
 
-@every_case
+@every_case_where(differentiable)
 def test_gradients(cls, case):
     layer = make(cls, case, dtype="float64")
     layer(data(case, "float64"))

@@ -32,6 +32,18 @@ def test_penalties(regularizer, expected):
     assert check_gradients(regularizer, [W]).checked
 
 
+@pytest.mark.parametrize(("mode", "pairs"), [("rows", [(0, 1), (0, 2), (1, 2)]), ("columns", [(0, 1)])])
+def test_orthogonal_regularizer(mode, pairs):
+    w = np.random.default_rng(1).standard_normal((3, 2))
+    vectors = w if mode == "rows" else w.T
+    cosines = [abs(vectors[i] @ vectors[j]) / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j]) for i, j in pairs]
+    regularizer = regularizers.OrthogonalRegularizer(0.3, mode)
+    assert regularizer(w).item() == pytest.approx(0.3 * np.mean(cosines))
+    assert check_gradients(regularizer, [w]).checked
+    with pytest.raises(ValueError, match=r"expected a matrix. Received: shape \(4, 3, 2, 5\)"):
+        regularizer(W)
+
+
 def test_regularizer_identifiers():
     assert regularizers.get(None) is None
     assert regularizers.get(len) is len

@@ -132,3 +132,35 @@ def test_errors():
     for scale in ("big", [1, None], np.inf):
         with pytest.raises(ValueError, match="scale must be a finite number, or a sequence of them. Received"):
             layers.Rescaling(scale)
+
+
+def test_category_encoding():
+    x = np.array([[1, 3, 1], [0, 0, 2]])
+    hot = np.eye(4)[x]  # (N, k, num_tokens)
+    np.testing.assert_array_equal(layers.CategoryEncoding(4)(x), hot.max(1))
+    np.testing.assert_array_equal(layers.CategoryEncoding(4, "one_hot")(x), hot)
+    np.testing.assert_array_equal(layers.CategoryEncoding(4, "count")(x), hot.sum(1))
+    weights = np.array([[0.1, 0.2, 0.3], [1, 2, 3]])
+    found = layers.CategoryEncoding(4, "count", dtype="float64")(x, count_weights=weights)
+    np.testing.assert_array_equal(found, np.einsum("nkt,nk->nt", hot, weights))
+    # Shapes as in Keras 3.15.1
+    assert layers.CategoryEncoding(4)([1, 3]).tolist() == [0, 1, 0, 1]
+    assert layers.CategoryEncoding(4, "one_hot")([1, 3]).tolist() == np.eye(4)[[1, 3]].tolist()
+    assert layers.CategoryEncoding(4, "one_hot")([[1], [3]]).tolist() == np.eye(4)[[1, 3]].tolist()
+    for bad in ([[4]], [[-1]]):
+        with pytest.raises(ValueError, match=r"CategoryEncoding.* expected integers in \[0, 4\). Received"):
+            layers.CategoryEncoding(4)(bad)
+    with pytest.raises(ValueError, match="count_weights are for output_mode='count'. Received: mode 'multi_hot'"):
+        layers.CategoryEncoding(4)(x, count_weights=weights)
+    with pytest.raises(ValueError, match="output_mode must be one of .* Received: 'int'"):
+        layers.CategoryEncoding(4, "int")
+
+
+def test_category_encoding_in_a_model(tmp_path):
+    words, weights = tc.Input((3,), dtype="int32"), tc.Input((3,))
+    counts = layers.CategoryEncoding(4, "count")(words, count_weights=weights)
+    model = tc.Model([words, weights], layers.Dense(2)(counts))
+    x = [np.array([[1, 3, 1]]), np.array([[0.5, 1.0, 0.25]], "float32")]
+    np.testing.assert_allclose(model(x), np.array([[0, 0.75, 0, 1]]) @ model.get_weights()[0], rtol=1e-6)
+    model.save(tmp_path / "model.tinyconv")
+    np.testing.assert_array_equal(tc.load_model(tmp_path / "model.tinyconv")(x), model(x))

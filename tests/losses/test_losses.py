@@ -466,3 +466,17 @@ def test_bad_settings():
     ):  # fmt: skip
         with pytest.raises(ValueError, match="Received: "):
             make()
+
+
+def test_dtype():
+    rng = np.random.default_rng(0)
+    y, p = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)).astype("float32")
+    assert losses.MeanSquaredError()(y, p).dtype == "float32"
+    exact = losses.MeanSquaredError(dtype="float64")(y, p)
+    assert exact.dtype == "float64"
+    assert exact.item() == pytest.approx(((y - p.astype("float64")) ** 2).mean(), rel=1e-14)
+    assert losses.MeanSquaredError(dtype="float32")(y, p.astype("float64")).dtype == "float32"
+    for loss in (losses.Huber(dtype="float64"), losses.LossFunctionWrapper(losses.mse, dtype="float64")):
+        assert type(loss).from_config(loss.get_config()).dtype == "float64"
+    with pytest.raises(TypeError):
+        losses.MeanSquaredError(dtype="number")

@@ -537,3 +537,34 @@ def test_updates_are_fast():
         metric.update_state(labels, p)
         best = min(best, time.perf_counter() - start)
     assert best < 100e-6
+
+
+def test_dtype_is_that_in_which_predictions_are_compared():
+    threshold = 0.1  # which float32 cannot hold: as a float32 it is a little more
+    p = np.array([np.float32(0.1)])
+    assert metrics.BinaryAccuracy(threshold=threshold)([1], p) == 1.0
+    y, p = np.array([1e8, 1e8 + 8]), np.array([1e8 + 1, 1e8 + 9])
+    assert metrics.MeanAbsoluteError()(y, p) == 1.0
+    assert metrics.MeanAbsoluteError(dtype="float32")(y, p) == 0.0
+    metric = metrics.Precision(0.3, dtype="float32")
+    assert metrics.Precision.from_config(metric.get_config()).dtype == "float32"
+    assert metrics.Mean(dtype=None).dtype == "float64"
+
+
+def test_variables_have_the_dtype_of_the_metric():
+    class Count(metrics.Metric):
+        def __init__(self, name="count", dtype=None):
+            super().__init__(name=name, dtype=dtype)
+            self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+
+    assert Count(dtype="float32").variables[0].dtype == "float32"
+    assert Count().variables[0].dtype == "float64"
+
+
+def test_auc_of_several_labels():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (30, 3)), rng.random((30, 3))
+    expected = sk.roc_auc_score(y, p, average="macro")
+    assert metrics.AUC(multi_label=True, num_labels=3)(y, p) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match=r"auc expected num_labels=4 columns. Received: shape \(30, 3\)"):
+        metrics.AUC(multi_label=True, num_labels=4)(y, p)

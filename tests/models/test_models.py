@@ -282,7 +282,7 @@ def test_summary_says_what_is_connected_and_what_the_optimizer_keeps():
     lines = []
     model.summary(print_fn=lines.append)
     rows = {line.split()[1]: line.split("│")[-2].strip() for line in lines if line.startswith("│")}
-    assert rows == {"a": "-", "b": "-", "shared": "a[0], b[0]", "sum": "shared[0], shared[0]"}
+    assert rows == {"a": "-", "b": "-", "shared": "a[0][0], b[0][0]", "sum": "shared[0][0], shared[1][0]"}
     assert lines[-1] == " Optimizer params: 40 (160.00 B)", "two slots for 16 + 4 weights"
 
 

@@ -43,6 +43,7 @@ from tinyconv.layers.core import (
     Input,
     InputLayer,
     Lambda,
+    Masking,
     Permute,
     RepeatVector,
     Reshape,
@@ -94,7 +95,7 @@ from tinyconv.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from tinyconv.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
+from tinyconv.layers.preprocessing import CategoryEncoding, CenterCrop, Normalization, Rescaling, Resizing
 from tinyconv.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -163,6 +164,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "CategoryEncoding",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
@@ -218,6 +220,7 @@ __all__ = [
     "LocalResponseNormalization",
     "LocallyConnected1D",
     "LocallyConnected2D",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",

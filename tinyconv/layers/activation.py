@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinyconv import activations, constraints, initializers, ops, regularizers
 from tinyconv.layers.base import Layer, Shape
 from tinyconv.tensor import Tensor
@@ -12,6 +14,8 @@ from tinyconv.tensor import Tensor
 
 class Elementwise(Layer):
     """A layer whose outputs have the shape of its inputs."""
+
+    supports_masking = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -187,9 +191,10 @@ class Softmax(Elementwise):
 
     Parameters
     ----------
-    axis : int
+    axis : int or sequence of int
+        Several axes share one sum.
 
-    Inputs: (N, ...). Outputs: the same shape.
+    Inputs: (N, ...), and a mask of that shape: values that do not count get 0. Outputs: the same shape.
 
     Examples
     --------
@@ -198,12 +203,20 @@ class Softmax(Elementwise):
     [0.0474, 0.9526]
     """
 
-    def __init__(self, axis: int = -1, **options: Any) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = axis
+        self.axis = axis if isinstance(axis, int) else tuple(axis)
 
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.softmax(inputs, self.axis)
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return self._softmax(inputs)
+        y = self._softmax(ops.where(mask, inputs, np.finfo(inputs.dtype).min / 2))
+        return ops.where(mask, y, 0.0)  # where nothing counts, all is 0
+
+    def _softmax(self, x: Tensor) -> Tensor:
+        if isinstance(self.axis, int):
+            return ops.softmax(x, self.axis)
+        return ops.exp(x - ops.logsumexp(x, self.axis, keepdims=True))
 
 
 def _not_negative(value: Any, name: str) -> float:

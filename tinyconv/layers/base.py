@@ -9,20 +9,38 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
-import re
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from tinyconv import backends, config, registry
+from tinyconv import activations, backends, config, constraints, initializers, registry, regularizers
+from tinyconv.device import device
+from tinyconv.layers.graph import (
+    Call,
+    Shape,
+    Symbolic,
+    as_shapes,
+    flatten_structure,
+    holds_tensors,
+    map_shapes,
+    map_structure,
+    map_symbols,
+    map_tensors,
+    symbols_in,
+    tensors_in,
+)
+from tinyconv.masking import Masked, mask_of, with_mask
+from tinyconv.metrics.base import Metric
+from tinyconv.registry import snake_case
 from tinyconv.tensor import Tensor, no_grad
 
-Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first of all
+_snake = snake_case
 
 _training: ContextVar[bool] = ContextVar("tinyconv_training", default=False)
 _names: Counter[str] = Counter()
@@ -56,57 +74,6 @@ class Parameter(Tensor):
         self.constraint = constraint
 
 
-class Call:
-    """One use of a layer on symbolic tensors: an arrow of a model's graph.
-
-    ``shapes`` are those of its outputs: one, or a list or dictionary of several.
-    """
-
-    _clock = itertools.count()
-
-    def __init__(self, layer: Layer, inputs: Any, options: dict[str, Any], shapes: Any) -> None:
-        self.layer, self.inputs, self.options, self.shapes = layer, inputs, options, shapes
-        self.age = next(Call._clock)
-
-    @property
-    def outputs(self) -> Any:
-        """The symbolic outputs, in the structure of ``shapes``."""
-        index = itertools.count()
-        return _map_shapes(lambda shape: Symbolic(shape, self.layer.dtype, None, self, next(index)), self.shapes)
-
-
-class Symbolic:
-    """A tensor to be: shape and dtype, and the layer call that will compute it. Made by ``Input`` and by layers.
-
-    Attributes
-    ----------
-    shape : tuple of int or None
-        ``None`` for the batch axis.
-    dtype : str
-    call : Call or None
-        ``None`` for an input of the model.
-    index : int
-        Which output of the call it is, when all of them stand in one list.
-    source : Layer or None
-        The ``InputLayer`` that stands for an input in models.
-    """
-
-    source: Layer | None = None
-
-    def __init__(
-        self, shape: Shape, dtype: str | None = None, name: str | None = None, call: Call | None = None, index: int = 0
-    ) -> None:
-        self.shape, self.dtype, self.name = tuple(shape), dtype or config.floatx(), name
-        self.call, self.index = call, index
-
-    def __repr__(self) -> str:
-        origin = self.name or (self.call.layer.name if self.call else "input")
-        return f"<Symbolic {origin}: shape={self.shape}, dtype={self.dtype}>"
-
-    def __array__(self, *_: Any) -> np.ndarray:
-        raise TypeError(f"{self!r} has no values yet: it can only be passed to layers")
-
-
 class LayerError(ValueError):
     """A ``ValueError`` whose message names the layer in which it arose."""
 
@@ -124,11 +91,17 @@ class Layer:
         Float type of weights and computation; ``config.floatx()`` by default.
     input_shape : tuple of int, optional
         Shape of one sample, without the batch axis: lets the first layer of a ``Sequential`` build at once.
+    activity_regularizer : str or object, optional
+        Penalty on the outputs, divided by the number of samples.
 
     Notes
     -----
-    Subclasses define ``call(self, inputs)`` (with a ``training`` argument if they need it), usually ``build`` and
-    ``compute_output_shape``, and keep constructor arguments as attributes of the same names.
+    Subclasses define ``call(self, inputs)`` (with arguments ``training`` and ``mask`` if they need them), usually
+    ``build`` and ``compute_output_shape``, and keep constructor arguments as attributes of the same names.
+
+    ``call`` may have several tensors as arguments: ``call(self, query, key=None)``. ``build`` and
+    ``compute_output_shape`` then get the shape of the first, or all by the names ``query_shape`` and ``key_shape``;
+    masks arrive as ``query_mask`` and ``key_mask``.
 
     Examples
     --------
@@ -143,11 +116,16 @@ class Layer:
     """
 
     autocast = True  # whether inputs are converted to the layer's dtype; Embedding wants its integers
-    _wants_training = False  # whether ``call`` has that argument
+    supports_masking = False  # whether masks of inputs may pass on to outputs (see ``tinyconv.masking``)
+    _call_arguments: tuple[str, ...] = ("inputs",)  # names of the arguments of ``call``
+    _wants_training = _wants_mask = False  # whether these are among them
+    _makes_masks = False  # whether ``compute_mask`` does more than to hand masks on
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._wants_training = "training" in inspect.signature(cls.call).parameters
+        cls._call_arguments = tuple(inspect.signature(cls.call).parameters)[1:]
+        cls._wants_training, cls._wants_mask = "training" in cls._call_arguments, "mask" in cls._call_arguments
+        cls._makes_masks = cls.compute_mask is not Layer.compute_mask
         if "build" in vars(cls):
             cls.build = _once(cls.build)  # type: ignore[method-assign]
         if "__init__" in vars(cls):
@@ -160,6 +138,7 @@ class Layer:
         trainable: bool = True,
         dtype: Any = None,
         input_shape: Sequence[int | None] | None = None,
+        activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
         if unknown:
@@ -169,6 +148,7 @@ class Layer:
         self.name = name or _unique_name(type(self).__name__)
         self.dtype = np.dtype(dtype or config.floatx()).name
         self.input_shape_hint = None if input_shape is None else (None, *input_shape)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self._trainable = bool(trainable)
         self._parameters: list[Parameter] = []
@@ -191,24 +171,11 @@ class Layer:
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``. By default: of a trial run on one sample of zeros."""
         self._ensure_built(input_shape)
+        return self._try_out((map_shapes(lambda shape: Symbolic(shape, self.dtype), input_shape),), {})
 
-        def trial(unknown: int) -> Any:
-            def zeros(shape: Shape) -> Tensor:
-                sizes = [unknown if n is None else n for n in shape[1:]]
-                return Tensor(np.zeros([shape[0] or 1, *sizes] if shape else [], self.dtype))
-
-            with no_grad():
-                return self.call(_map_shapes(zeros, input_shape))
-
-        batched = isinstance(input_shape, list) or not input_shape or input_shape[0] is None
-        outputs = trial(32)
-        others = iter(flatten_structure(trial(64) if _holds_unknown_sizes(input_shape) else outputs))
-
-        def compare(y: Any) -> Shape:  # sizes that follow an unknown one are unknown
-            sizes = (m if m == n else None for m, n in zip(y.shape[1:], next(others).shape[1:], strict=True))
-            return (None if batched else y.shape[0], *sizes) if y.ndim else ()
-
-        return map_structure(compare, outputs)
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the outputs, from inputs and their mask: that mask, by default."""
+        return mask
 
     # --- weights -----------------------------------------------------------------------------------------------
 
@@ -220,16 +187,16 @@ class Layer:
         trainable: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        dtype: Any = None,
     ) -> Parameter:
-        """Create a weight of ``shape``; ``initializer`` defaults to Glorot uniform."""
-        from tinyconv import constraints, initializers, regularizers
-
+        """Create a weight of ``shape``; ``initializer`` defaults to Glorot uniform, ``dtype`` to the layer's."""
+        dtype = self.dtype if dtype is None else np.dtype(dtype).name
         if (check := before_weight.get()) is not None:
             check(tuple(shape))
         initialize = initializers.get("glorot_uniform" if initializer is None else initializer)
         fresh = type(initialize).__module__ == initializers.__name__  # others may keep the array that they give
         parameter = Parameter(
-            np.array(initialize(tuple(shape), self.dtype), dtype=self.dtype, copy=None if fresh else True),
+            np.array(initialize(tuple(shape), dtype), dtype=dtype, copy=None if fresh else True),
             name,
             trainable,
             regularizers.get(regularizer),
@@ -242,9 +209,7 @@ class Layer:
     @property
     def children(self) -> list[Layer]:
         """Layers held in attributes, or in lists, tuples and dictionaries there, each once, in order."""
-        found: dict[int, Layer] = {}
-        _find_layers(list(vars(self).values()), found)
-        return list(found.values())
+        return list(_find(Layer, list(vars(self).values()), {}).values())
 
     @property
     def weights(self) -> list[Parameter]:
@@ -324,54 +289,181 @@ class Layer:
             found.update((id(loss), loss) for loss in child._losses_added_below())
         return list(found.values())
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """Metrics held in attributes, or in lists and dictionaries there: this layer's own, then its children's.
+
+        ``fit`` and ``evaluate`` report those that ``call`` updates beside the compiled ones.
+        """
+        return self._metrics_held()
+
+    def _metrics_held(self) -> list[Metric]:
+        found = _find(Metric, list(vars(self).values()), {})
+        for child in self.children:
+            found.update((id(metric), metric) for metric in child._metrics_held())
+        return list(found.values())
+
     # --- calling -----------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, **options: Any) -> Any:
-        if any(isinstance(x, Symbolic) for x in flatten_structure(inputs)):
-            return self._call_symbolic(inputs, args, options if training is None else {**options, "training": training})
+    def __call__(self, *args: Any, training: bool | None = None, **options: Any) -> Any:
+        inputs, *others = args or (self._first_argument(options),)
+        more = bool(others or options)
+        leaves = flatten_structure(inputs)
+        if any(isinstance(x, Symbolic) for x in leaves) or (more and any(symbols_in((others, options)))):
+            given = {} if training is None else {"training": training}
+            return self._call_symbolic((inputs, *others), {**options, **given})
         inputs = map_structure(self._prepare, inputs)
-        input_shape = map_structure(lambda x: (None, *x.shape[1:]), inputs)
+        input_shape, shapes = map_structure(_shape_of, inputs), {}
+        if more:
+            others, options = map_tensors(self._prepare_other, others), map_tensors(self._prepare_other, options)
+            shapes = self._other_shapes(others, options)
         self._added_losses.clear()
         token = _training.set(_training.get() if training is None else bool(training))
         try:
-            self._ensure_built(input_shape)
+            self._ensure_built(input_shape, shapes)
             if self._wants_training:
                 options["training"] = _training.get()
-            outputs = self.call(inputs, *args, **options)
+            mask = self._fill_in_masks(inputs, others, options)
+            with _device_of(inputs):
+                outputs = self.call(inputs, *others, **options)
+            if self.activity_regularizer is not None:
+                self.add_loss([self.activity_regularizer(y) / max(len(y), 1) for y in flatten_structure(outputs)])
+            if mask is not None or self._makes_masks:
+                outputs = self._hand_on_mask(inputs, outputs, mask)
         except LayerError:
             raise
         except ValueError as error:
             raise LayerError(f"{self._title}: {error}") from error
         finally:
             _training.reset(token)
-        self._shapes = input_shape, map_structure(lambda y: (None, *y.shape[1:]), outputs)
+        self._shapes = _together(input_shape, shapes), map_structure(_shape_of, outputs)
         return outputs
 
-    def _prepare(self, x: Any) -> Any:
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        return x.astype(self.dtype) if self.autocast and x.dtype.name != self.dtype else x
+    def _first_argument(self, options: dict[str, Any]) -> Any:
+        """What ``call`` expects first, taken out of arguments that were all given by name."""
+        first = next(iter(self._call_arguments), "inputs")
+        if first not in options:
+            raise TypeError(f"{self._title} expected {first}. Received: {sorted(options) or 'no argument'}")
+        return options.pop(first)
 
-    def _call_symbolic(self, inputs: Any, args: Any, options: dict[str, Any]) -> Any:
-        if args or not all(isinstance(x, Symbolic) for x in flatten_structure(inputs)):
-            raise TypeError(f"{self._title} expected all inputs to be symbolic. Received: {inputs!r}")
-        input_shape = map_structure(lambda x: x.shape, inputs)
+    def _prepare(self, x: Any) -> Tensor:
+        tensor = x if isinstance(x, Tensor) else Tensor(x)
+        if not self.autocast or tensor.dtype.name == self.dtype:
+            return tensor
+        return with_mask(tensor.astype(self.dtype), mask_of(x))
+
+    def _prepare_other(self, x: Any) -> Tensor:
+        """A tensor that is not the first argument: masks and indices keep their dtype."""
+        return self._prepare(x) if x.dtype.kind == "f" else x if isinstance(x, Tensor) else Tensor(x)
+
+    def _other_shapes(self, others: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Shapes of the tensors after the first argument, as ``<argument>_shape``; masks do not count."""
+        given = {**dict(zip(self._call_arguments[1:], others, strict=False)), **options}
+        return {
+            f"{name}_shape": map_tensors(_shape_of, value)
+            for name, value in given.items()
+            if not name.endswith("mask") and holds_tensors(value)
+        }
+
+    def _by_shapes(self, method: Callable[..., Any], input_shape: Any, shapes: dict[str, Any]) -> Any:
+        """Call ``build`` or ``compute_output_shape`` with the first shape, or with all that it has names for."""
+        first, *names = inspect.signature(method).parameters
+        if not names:
+            return method(input_shape)
+        given = {f"{self._call_arguments[0]}_shape": input_shape, **shapes}
+        return method(given.get(first, input_shape), **{name: given[name] for name in names if name in given})
+
+    # --- masks -------------------------------------------------------------------------------------------------
+
+    def _fill_in_masks(self, inputs: Any, others: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Give ``call`` the masks of its arguments, where it asks for them; returns that of the inputs."""
+        mask = mask_of(inputs) if isinstance(inputs, Tensor) else _none_if_all_are(map_structure(mask_of, inputs))
+        if options.get("mask") is not None:
+            return options["mask"]
+        if self._wants_mask:
+            options["mask"] = mask
+        for name, x in zip(self._call_arguments, (inputs, *others), strict=False):
+            if f"{name}_mask" in self._call_arguments and options.get(f"{name}_mask") is None:
+                options[f"{name}_mask"] = _none_if_all_are(map_tensors(mask_of, x))
+        return mask
+
+    def _hand_on_mask(self, inputs: Any, outputs: Any, mask: Any) -> Any:
+        """The outputs with their masks; those that carry one already keep it."""
+        if not self.supports_masking:
+            if mask is not None and not any(name.endswith("mask") for name in self._call_arguments):
+                warnings.warn(
+                    f"{self._title} received inputs with a mask, which it does not support: it computes with all "
+                    "steps, and its outputs carry no mask. Set supports_masking = True where that is meant",
+                    stacklevel=4,
+                )
+            return outputs
+        masks = self.compute_mask(inputs, mask)
+        if masks is None or isinstance(outputs, Masked):
+            return outputs
+        if isinstance(outputs, Tensor):
+            return with_mask(outputs, masks)
+        remaining = iter(masks if isinstance(masks, list | tuple) else [masks])
+        return map_structure(lambda y: y if isinstance(y, Masked) else with_mask(y, next(remaining, None)), outputs)
+
+    # --- symbolic calls ----------------------------------------------------------------------------------------
+
+    def _call_symbolic(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        tensors = [*flatten_structure(args[0]), *tensors_in((args[1:], options))]
+        if not all(isinstance(x, Symbolic) for x in tensors):
+            raise TypeError(f"{self._title} expected all inputs to be symbolic. Received: {tensors!r}")
         try:
-            self._ensure_built(input_shape)
-            shapes = _as_shapes(self.compute_output_shape(input_shape))
+            shapes = self._infer_shapes(args, options)
         except LayerError:
             raise
         except ValueError as error:
             raise LayerError(f"{self._title}: {error}") from error
-        call = Call(self, inputs, options, shapes)
-        self._shapes = input_shape, shapes
+        call = Call(self, args, options, shapes)
+        input_shape = map_structure(_shape_of, args[0])
+        self._shapes = _together(input_shape, self._other_shapes(args[1:], options)), shapes
         self._uses = [*(use for use in self._uses if use() is not None), weakref.ref(call)]
         return call.outputs
 
-    def _ensure_built(self, input_shape: Any) -> None:
+    def _infer_shapes(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Shapes of the outputs for arguments with symbolic tensors; builds the layer if need be."""
+        input_shape, shapes = map_structure(_shape_of, args[0]), self._other_shapes(args[1:], options)
+        self._ensure_built(input_shape, shapes)
+        if shapes and type(self).compute_output_shape is Layer.compute_output_shape:
+            return self._try_out(args, options)
+        return as_shapes(self._by_shapes(self.compute_output_shape, input_shape, shapes))
+
+    def _try_out(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Shapes of the outputs of a trial run, with zeros in place of the symbolic tensors in the arguments."""
+
+        def trial(unknown: int) -> Any:
+            def zeros(x: Symbolic) -> Tensor:
+                sizes = [unknown if n is None else n for n in x.shape[1:]]
+                return Tensor(np.zeros([x.shape[0] or 1, *sizes] if x.shape else [], x.dtype))
+
+            inputs, *others = map_symbols(zeros, args)
+            further = {"training": False} if self._wants_training else {}
+            further.update(map_tensors(self._prepare_other, map_symbols(zeros, options)))
+            with no_grad():
+                return self.call(
+                    map_structure(self._prepare, inputs), *map_tensors(self._prepare_other, others), **further
+                )
+
+        symbols = list(symbols_in((args, options)))
+        batched = any(not x.shape or x.shape[0] is None for x in symbols)
+        outputs = trial(32)
+        others = iter(flatten_structure(trial(64) if any(None in x.shape[1:] for x in symbols) else outputs))
+
+        def compare(y: Any) -> Shape:  # sizes that follow an unknown one are unknown
+            sizes = (m if m == n else None for m, n in zip(y.shape[1:], next(others).shape[1:], strict=True))
+            return (None if batched else y.shape[0], *sizes) if y.ndim else ()
+
+        return map_structure(compare, outputs)
+
+    def _ensure_built(self, input_shape: Any, shapes: dict[str, Any] | None = None) -> None:
+        """Check the first argument's shape, and build unless that is done; ``shapes`` are those of other arguments."""
         self.check_input(input_shape)
         if not self.built:
             before = None if self._trainable else self.children
-            self.build(input_shape)
+            self._by_shapes(self.build, input_shape, shapes or {})
             for child in self.children if before is not None else ():
                 if not any(child is old for old in before or ()):  # made by build, after this layer was frozen
                     child.trainable = False
@@ -451,32 +543,29 @@ class Layer:
                 f"get_config of its own. Received: no attribute {', '.join(map(repr, missing))}"
             )
         values = {name: registry.serialize(getattr(self, name)) for name in _constructor_arguments(type(self))}
-        hint = self.input_shape_hint
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
-        return {**base, **({"input_shape": list(hint[1:])} if hint else {}), **values}
+        base: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.input_shape_hint:
+            base["input_shape"] = list(self.input_shape_hint[1:])
+        if self.activity_regularizer is not None:
+            base["activity_regularizer"] = registry.serialize(self.activity_regularizer)
+        return {**base, **values}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """Make a layer from what ``get_config`` returned.
 
-        A constructor without ``**options`` need not know of ``name``, ``trainable`` and ``dtype``: they are set on the
-        layer that it makes.
+        A constructor without ``**options`` need not know of ``name``, ``trainable``, ``dtype`` and so on: they are set
+        on the layer that it makes.
         """
         parameters = inspect.signature(cls.__init__).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return cls(**config)
-        common = {name: config[name] for name in ("name", "trainable", "dtype", "input_shape") if name in config}
-        common = {name: value for name, value in common.items() if name not in parameters}
+        common = {name: value for name, value in config.items() if name in _COMMON and name not in parameters}
         layer = cls(**{name: value for name, value in config.items() if name not in common})
         plain = Layer(**{"name": "plain", **common})  # which checks them
-        if "name" in common:
-            layer.name = plain.name
-        if "dtype" in common:
-            layer.dtype = plain.dtype
-        if "input_shape" in common:
-            layer.input_shape_hint = plain.input_shape_hint
-        if not plain.trainable:
-            layer.trainable = False
+        for name in common:
+            attribute = "input_shape_hint" if name == "input_shape" else name
+            setattr(layer, attribute, getattr(plain, attribute))
         return layer
 
     def __getstate__(self) -> dict[str, Any]:
@@ -496,7 +585,15 @@ class Layer:
 LAYERS = registry.Registry("layer", Layer)
 
 
+def activation_of(identifier: Any) -> Callable[..., Any]:
+    """The activation that a layer is given: a name, any callable(tensor), None, or the configuration of a layer."""
+    return LAYERS.get(identifier) if isinstance(identifier, dict) else activations.get(identifier)
+
+
 # --- helpers ---------------------------------------------------------------------------------------------------
+
+
+_COMMON = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")  # what every layer takes
 
 
 def reset_names() -> None:
@@ -506,7 +603,7 @@ def reset_names() -> None:
 
 def _unique_name(class_name: str) -> str:
     """``MaxPooling2D`` -> ``max_pooling2d``, ``max_pooling2d_1``, ..."""
-    base = _snake(class_name)
+    base = snake_case(class_name)
     _names[base] += 1
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
 
@@ -515,9 +612,9 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
     """``build`` that does nothing on a layer that is built: layers that hold layers may build them early."""
 
     @functools.wraps(build)
-    def build_once(self: Layer, input_shape: Any = None) -> None:
+    def build_once(self: Layer, input_shape: Any = None, *args: Any, **shapes: Any) -> None:
         if not self.built:
-            build(self, input_shape)
+            build(self, input_shape, *args, **shapes)
             self.built = self.built or input_shape is not None
 
     return build_once
@@ -539,22 +636,10 @@ def _naming_errors(init: Callable[..., None]) -> Callable[..., None]:
     return named_init
 
 
-def _snake(class_name: str) -> str:
-    return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", class_name.strip("_")).lower()  # Keras's rule
-
-
 def _constructor_arguments(cls: type) -> dict[str, Any]:
-    """Names and defaults of the constructor arguments that are the layer's own, by inspection."""
-    found: dict[str, Any] = {}
-    for base in cls.__mro__:
-        if issubclass(base, Layer) and base is not Layer and "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters
-            named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            for p in named[1:]:  # all but self
-                found.setdefault(p.name, p.default)
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-                break
-    return {name: default for name, default in found.items() if name not in ("name", "trainable", "dtype")}
+    """Names and defaults of the constructor arguments that are the layer's own."""
+    own = registry.arguments_of(cls, Layer)
+    return {name: default for name, default in own.items() if name not in ("name", "trainable", "dtype")}
 
 
 def _is_default(value: Any, default: Any) -> bool:
@@ -562,75 +647,39 @@ def _is_default(value: Any, default: Any) -> bool:
     if default is None:
         return value is None or getattr(value, "__name__", "") == "linear" or value == config.image_data_format()
     if isinstance(default, str) and not isinstance(value, str):
-        return repr(value) == f"{type(value).__name__}()" and _snake(type(value).__name__) == default
+        return repr(value) == f"{type(value).__name__}()" and snake_case(type(value).__name__) == default
     return bool(np.array_equal(value, default) or np.array_equal(value, (default, default)))
 
 
 _CONTAINERS = (list, tuple, dict)
 
 
-def _find_layers(values: Iterable[Any], found: dict[int, Layer]) -> None:
-    """Add the layers among values, and in lists, tuples and dictionaries there, by id; quick, as every step asks."""
+def _find(kind: type, values: Iterable[Any], found: dict[int, Any]) -> dict[int, Any]:
+    """What is of a ``kind`` among values, and in containers there, by id; quick, as every step asks for layers."""
     for value in values:
-        if isinstance(value, Layer):
+        if isinstance(value, kind):
             found.setdefault(id(value), value)
         elif isinstance(value, _CONTAINERS) and value:
-            _find_layers(value.values() if isinstance(value, dict) else value, found)
-
-
-def flatten_structure(structure: Any) -> list[Any]:
-    """Leaves of nested lists, tuples and dictionaries of tensors."""
-    if isinstance(structure, dict):
-        return [leaf for value in structure.values() for leaf in flatten_structure(value)]
-    if isinstance(structure, list | tuple) and _holds_tensors(structure):
-        return [leaf for value in structure for leaf in flatten_structure(value)]
-    return [structure]
-
-
-def map_structure(f: Callable[[Any], Any], structure: Any) -> Any:
-    """Apply ``f`` to one tensor, or to each of a list or dictionary of tensors (sequences become lists)."""
-    if isinstance(structure, dict):
-        return {key: map_structure(f, value) for key, value in structure.items()}
-    if isinstance(structure, list | tuple) and _holds_tensors(structure):
-        return [map_structure(f, value) for value in structure]
-    return f(structure)
-
-
-def _holds_tensors(sequence: Sequence[Any]) -> bool:
-    """Whether a sequence is a structure of tensors or arrays, rather than nested numbers that are one array."""
-    return any(
-        isinstance(x, Tensor | Symbolic | np.ndarray | dict)
-        or backends.on_gpu(x)
-        or (isinstance(x, list | tuple) and _holds_tensors(x))
-        for x in sequence
-    )
-
-
-def _holds_unknown_sizes(shapes: Any) -> bool:
-    """Whether a shape, or one of a list or dictionary of them, has an unknown size besides the batch axis."""
-    if isinstance(shapes, list | dict):
-        return any(_holds_unknown_sizes(shape) for shape in (shapes.values() if isinstance(shapes, dict) else shapes))
-    return None in shapes[1:]
-
-
-def _as_shapes(value: Any) -> Any:
-    """What ``compute_output_shape`` returned, in one form: tuples are shapes; several lie in a list or dictionary."""
-    if isinstance(value, dict):
-        return {key: _as_shapes(shape) for key, shape in value.items()}
-    if isinstance(value, list | tuple) and any(isinstance(entry, list | tuple | dict) for entry in value):
-        return [_as_shapes(shape) for shape in value]
-    return tuple(value)
-
-
-def flatten_shapes(shapes: Any) -> list[Shape]:
-    """One shape, or those in a list or dictionary, as a list."""
-    found: list[Shape] = []
-    _map_shapes(found.append, shapes)
+            _find(kind, value.values() if isinstance(value, dict) else value, found)
     return found
 
 
-def _map_shapes(f: Callable[[Shape], Any], shapes: Any) -> Any:
-    """Apply ``f`` to one shape, or to each of a list or dictionary of shapes."""
-    if isinstance(shapes, dict):
-        return {key: _map_shapes(f, value) for key, value in shapes.items()}
-    return [_map_shapes(f, shape) for shape in shapes] if isinstance(shapes, list) else f(shapes)
+def _device_of(inputs: Any) -> AbstractContextManager[Any]:
+    """Where a layer's own new tensors belong (random numbers, masks): to the device of what it is called with."""
+    if not backends.cuda_in_use():
+        return nullcontext()
+    return device(flatten_structure(inputs)[0].device)
+
+
+def _shape_of(x: Any) -> Shape:
+    """The shape of a symbolic tensor, or of a tensor, whose number of samples may be another one next time."""
+    return x.shape if isinstance(x, Symbolic) else (None, *x.shape[1:])
+
+
+def _together(input_shape: Any, shapes: dict[str, Any]) -> Any:
+    """The first argument's shape, or a list of it and the shapes of the others."""
+    return [input_shape, *shapes.values()] if shapes else input_shape
+
+
+def _none_if_all_are(masks: Any) -> Any:
+    return masks if holds_tensors(masks) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinyconv import activations, initializers, ops, regularizers
-from tinyconv.layers.base import Layer, Shape
+from tinyconv import initializers, ops, regularizers
+from tinyconv.layers.base import Layer, Shape, activation_of
 from tinyconv.layers.convolution import Conv2D
 from tinyconv.layers.core import Dense
 from tinyconv.layers.images import ImageLayer, as_count, as_tuple
@@ -79,7 +79,7 @@ class ResidualUnit(Block):
     ) -> None:
         super().__init__(data_format, **options)
         self.filters, self.strides = as_count(filters, "filters"), as_tuple(strides, "strides")
-        self.activation = activations.get(activation)
+        self.activation = activation_of(activation)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.conv1, self.bn1 = self._convolve("conv1", 3, self.strides), self._normalize("bn1")
@@ -143,7 +143,7 @@ class SqueezeExcite(Block):
         self, ratio: int = 16, activation: Any = "relu", data_format: str | None = None, **options: Any
     ) -> None:
         super().__init__(data_format, **options)
-        self.ratio, self.activation = as_count(ratio, "ratio"), activations.get(activation)
+        self.ratio, self.activation = as_count(ratio, "ratio"), activation_of(activation)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)
@@ -200,7 +200,7 @@ class InceptionModule(Block):
         if not isinstance(filters, Sequence) or len(filters) != 6:
             raise ValueError(f"filters must be six integers, one for each convolution. Received: {filters!r}")
         self.filters = tuple(as_count(n, "filters") for n in filters)
-        self.activation = activations.get(activation)
+        self.activation = activation_of(activation)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         shared = {

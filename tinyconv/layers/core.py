@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinyconv import activations, backends, constraints, initializers, ops, regularizers
-from tinyconv.layers.base import Layer, Parameter, Shape, Symbolic
+from tinyconv.layers.base import Layer, Parameter, activation_of
+from tinyconv.layers.graph import Shape, Symbolic
 from tinyconv.layers.images import ImageLayer, as_count
 from tinyconv.tensor import Tensor
 
@@ -66,6 +67,7 @@ class InputLayer(Layer):
     """
 
     is_input = True
+    supports_masking = True
 
     def __init__(
         self,
@@ -123,10 +125,9 @@ class Affine(Layer):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.activation = activations.get(activation)
+        super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.activation = activation_of(activation)
         self.use_bias = bool(use_bias)
-        self.activity_regularizer = regularizers.get(activity_regularizer)
         self._describe("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def _describe(self, weight: str, initializer: Any, regularizer: Any, constraint: Any) -> None:
@@ -145,11 +146,8 @@ class Affine(Layer):
         self.bias = self._make("bias", shape) if self.use_bias else None
 
     def _finish(self, y: Tensor) -> Tensor:
-        """Apply the activation and note the penalty on the outputs."""
-        y = self.activation(y)
-        if self.activity_regularizer is not None:
-            self.add_loss(self.activity_regularizer(y) / max(len(y), 1))
-        return y
+        """Apply the activation."""
+        return self.activation(y)
 
 
 class Dense(Affine):
@@ -187,6 +185,8 @@ class Dense(Affine):
     >>> layer([[1.0, 2.0, 3.0]]).shape, layer.count_params()
     ((1, 10), 40)
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -248,9 +248,11 @@ class Activation(Layer):
     [0.0, 2.0]
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
-        self.activation = activations.get(activation)
+        self.activation = activation_of(activation)
 
     def call(self, inputs: Tensor) -> Tensor:
         return self.activation(inputs)
@@ -383,6 +385,8 @@ class Identity(Layer):
     [1.0, 2.0]
     """
 
+    supports_masking = True
+
     def call(self, inputs: Tensor) -> Tensor:
         return inputs
 
@@ -426,10 +430,13 @@ class Lambda(Layer):
     Parameters
     ----------
     function : callable
-        ``function(inputs, **arguments)``; it may ask for ``training``. Functions are not stored in files: a model with
-        a Lambda layer can be saved only if its function was registered (``tinyconv.registry.register``).
+        ``function(inputs, **arguments)``; it may ask for ``training`` and for ``mask``. Functions are not stored in
+        files: a model with a Lambda layer can be saved only if its function was registered
+        (``tinyconv.registry.register``).
     output_shape : tuple, or callable(input_shape), optional
         Shape of one sample of the output; found by a trial run when not given.
+    mask : array_like, or callable(inputs, mask), optional
+        Mask of the outputs; they carry none by default.
     arguments : dict, optional
         Further arguments of the function.
 
@@ -446,10 +453,13 @@ class Lambda(Layer):
         self,
         function: Callable[..., Any],
         output_shape: Any = None,
+        mask: Any = None,
         arguments: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.supports_masking = mask is not None
+        self.mask = _function_called(mask) if isinstance(mask, str) else mask
         self.function = _function_called(function) if isinstance(function, str) else function
         if not callable(self.function):
             raise TypeError(f"Lambda expected a function. Received: {function!r}")
@@ -471,11 +481,16 @@ class Lambda(Layer):
             "name": self.name, "trainable": self.trainable, "dtype": self.dtype,
             "function": registry.serialize(self.function), "arguments": registry.serialize(self.arguments),
             "output_shape": registry.serialize(tuple(shape) if isinstance(shape, Sequence) else shape),
+            "mask": registry.serialize(self.mask),
         }  # fmt: skip
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        wants_training = "training" in inspect.signature(self.function).parameters
-        return self.function(inputs, **self.arguments, **({"training": training} if wants_training else {}))
+    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+        wanted = inspect.signature(self.function).parameters
+        offered = {"mask": mask, "training": training}
+        return self.function(inputs, **{n: v for n, v in offered.items() if n in wanted} | self.arguments)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         given = _function_called(self._shape_given) if isinstance(self._shape_given, str) else self._shape_given
@@ -501,6 +516,8 @@ class Embedding(Layer):
         Length of the vectors.
     embeddings_initializer, embeddings_regularizer, embeddings_constraint : str or object
         Of the table.
+    mask_zero : bool
+        Whether 0 fills up sequences that are too short: its outputs are masked (see ``tinyconv.masking``).
 
     Inputs: integers (N, ...). Outputs: (N, ..., output_dim). Weights: embeddings (input_dim, output_dim).
 
@@ -525,9 +542,11 @@ class Embedding(Layer):
         embeddings_initializer: Any = "random_uniform",
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
+        mask_zero: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.mask_zero = self.supports_masking = bool(mask_zero)
         self.input_dim, self.output_dim = as_count(input_dim, "input_dim"), as_count(output_dim, "output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
@@ -543,12 +562,63 @@ class Embedding(Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        indices = inputs if inputs.dtype.kind in "iu" else ops.astype(inputs, np.int64)
-        backends.of(indices.data).check(indices.data, _check_indices, self.input_dim)
-        return ops.take(self.embeddings, indices, axis=0)
+        return ops.take(self.embeddings, as_indices(inputs, self.input_dim), axis=0)
+
+    def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
+
+
+class Masking(Layer):
+    """Mask the steps of a sequence at which all features are ``mask_value``, and set them to 0.
+
+    ``tinyconv.masking`` says where masks have an effect.
+
+    Parameters
+    ----------
+    mask_value : float
+
+    Inputs: (N, steps, features). Outputs: the same shape, with a mask (N, steps).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> x = [[[1.0, 2.0], [3.0, -1.0], [-1.0, -1.0]]]
+    >>> model = tc.Sequential([tc.layers.Masking(-1.0), tc.layers.GlobalAveragePooling1D()])
+    >>> model(x).tolist()
+    [[2.0, 0.5]]
+    """
+
+    supports_masking = True
+
+    def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.mask_value = mask_value
+
+    def check_input(self, input_shape: Shape) -> None:
+        if len(input_shape) < 2:
+            raise ValueError(f"expected at least 2 axes (batch, ..., features). Received: shape {input_shape}")
+
+    def _kept(self, inputs: Tensor, keepdims: bool) -> Tensor:
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1, keepdims=keepdims)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.where(self._kept(inputs, True), inputs, 0.0)
+
+    def compute_mask(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        return self._kept(inputs, False)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+
+def as_indices(inputs: Tensor, count: int) -> Tensor:
+    """Inputs as integers; ``ValueError`` unless all lie in [0, ``count``)."""
+    indices = inputs if inputs.dtype.kind in "iu" else ops.astype(inputs, np.int64)
+    backends.of(indices.data).check(indices.data, _check_indices, count)
+    return indices
 
 
 def _check_indices(indices: np.ndarray, count: int) -> None:

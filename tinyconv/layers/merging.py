@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from tinyconv import ops
 from tinyconv.geometry import normalize_axis
 from tinyconv.layers.base import Layer, Shape
@@ -22,6 +24,11 @@ class Merge(Layer):
     """A layer called on a list of tensors."""
 
     number: int | None = None  # of inputs, where it is fixed
+    supports_masking = True
+
+    def compute_mask(self, inputs: Sequence[Tensor], mask: Any = None) -> Any:
+        """Steps that count in one of the inputs; no mask unless all have one."""
+        return None if mask is None or any(m is None for m in mask) else reduce(ops.logical_or, mask)
 
     def check_input(self, input_shape: Any) -> None:
         expected = "at least one tensor" if self.number is None else f"{self.number} tensors"
@@ -195,6 +202,13 @@ class Concatenate(Merge):
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         return ops.concatenate(inputs, self.axis)
 
+    def compute_mask(self, inputs: Sequence[Tensor], mask: Any = None) -> Any:
+        """Steps that count in one of the inputs; along another axis than the last, the masks one after the other."""
+        if mask is None:
+            return None
+        whole = [np.ones(x.shape, bool) if m is None else _over(m, x.shape) for x, m in zip(inputs, mask, strict=True)]
+        return ops.any(ops.concatenate(whole, self.axis), axis=-1)
+
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
         axis = normalize_axis(self.axis, len(input_shape[0]))
         merged: list[int | None] = []
@@ -272,6 +286,9 @@ class Dot(Merge):
         batch = input_shape[1][0] if input_shape[0][0] is None else input_shape[0][0]
         return (batch, *rest) if rest else (batch, 1)
 
+    def compute_mask(self, inputs: Sequence[Tensor], mask: Any = None) -> None:
+        """None: what counted is summed up."""
+
 
 def add(inputs: Sequence[Any], **options: Any) -> Any:
     """``Add(**options)(inputs)``."""
@@ -311,6 +328,11 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
 def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **options: Any) -> Any:
     """``Dot(axes, normalize, **options)(inputs)``."""
     return Dot(axes, normalize, **options)(inputs)
+
+
+def _over(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A mask of steps repeated for every feature of inputs of ``shape``."""
+    return mask if mask.ndim == len(shape) else ops.broadcast_to(ops.expand_dims(mask, -1), shape)
 
 
 def _aligned(shape: Any, ndim: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinyconv import constraints, initializers, ops, regularizers
+from tinyconv import config, constraints, initializers, ops, regularizers
 from tinyconv.geometry import normalize_axis
 from tinyconv.layers.base import Layer, Parameter, Shape
 from tinyconv.layers.images import as_count
@@ -15,6 +15,7 @@ from tinyconv.tensor import Tensor, no_grad
 class ScaleAndShift(Layer):
     """What normalising layers share: a learned scale ``gamma`` and shift ``beta``, and outputs like the inputs."""
 
+    supports_masking = True
     gamma: Parameter | None
     beta: Parameter | None
 
@@ -67,7 +68,7 @@ class BatchNormalization(ScaleAndShift):
 
     In training the batch's own mean and biased variance serve, and moving averages of them are kept
     (``moving = moving * momentum + batch * (1 - momentum)``); these serve in inference, and in training too when the
-    layer is frozen (``trainable = False``).
+    layer is frozen (``trainable = False``). Of masked sequences, the statistics are those of the steps that count.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class BatchNormalization(ScaleAndShift):
     **options
         ``name``, ``trainable``, ``dtype``, ``input_shape``, as for every layer.
 
-    Inputs: (N, ..., C). Outputs: the same shape.
+    Inputs: (N, ..., C), and a mask (N, ...). Outputs: the same shape.
     Weights, each (C,): gamma, beta, moving_mean, moving_variance; the last two are not trained.
 
     Raises
@@ -143,7 +144,7 @@ class BatchNormalization(ScaleAndShift):
         self.moving_mean = self.add_weight((channels,), self.moving_mean_initializer, "moving_mean", False)
         self.moving_variance = self.add_weight((channels,), self.moving_variance_initializer, "moving_variance", False)
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+    def call(self, inputs: Tensor, training: bool = False, mask: Any = None) -> Tensor:
         axis = normalize_axis(self.axis, inputs.ndim)
         if not (training and self.trainable):
             return ops.batch_norm(
@@ -151,12 +152,23 @@ class BatchNormalization(ScaleAndShift):
             )
         others = tuple(i for i in range(inputs.ndim) if i != axis)
         shape = [-1 if i == axis else 1 for i in range(inputs.ndim)]
-        gamma, beta = (None if w is None else ops.reshape(w, shape) for w in (self.gamma, self.beta))
-        y, mean, variance = ops.standardize(inputs, others, self.epsilon, gamma, beta)
+        if mask is None:
+            gamma, beta = (None if w is None else ops.reshape(w, shape) for w in (self.gamma, self.beta))
+            y, mean, variance = ops.standardize(inputs, others, self.epsilon, gamma, beta)
+        else:
+            mean, variance = _masked_moments(inputs, ops.expand_dims(mask, axis), others)
+            y = self._scale_and_shift((inputs - mean) / ops.sqrt(variance + self.epsilon), shape)
         with no_grad():
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + ops.reshape(now, moving.shape) * (1 - self.momentum))
         return y
+
+
+def _masked_moments(x: Tensor, counts: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance along ``axes``, which stay as axes of size 1, of the values that count."""
+    number = ops.sum(ops.astype(counts, x.dtype), axes, keepdims=True) + config.epsilon()  # where there are none: 0
+    mean = ops.sum(ops.where(counts, x, 0.0), axes, keepdims=True) / number
+    return mean, ops.sum(ops.where(counts, ops.square(x - mean), 0.0), axes, keepdims=True) / number
 
 
 class LayerNormalization(ScaleAndShift):
@@ -365,6 +377,8 @@ class UnitNormalization(Layer):
     >>> [round(value, 3) for value in tc.layers.UnitNormalization()([[3.0, 4.0]])[0].tolist()]
     [0.6, 0.8]
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         super().__init__(**options)

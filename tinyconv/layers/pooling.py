@@ -302,7 +302,8 @@ class GlobalAveragePooling1D(GlobalAveragePooling2D):
     data_format, keepdims
         As for :class:`GlobalAveragePooling2D`.
 
-    Inputs: (N, length, C). Outputs: (N, C), or (N, 1, C) with ``keepdims``.
+    Inputs: (N, length, C), and a mask (N, length): only steps that count are averaged (NaN where none does).
+    Outputs: (N, C), or (N, 1, C) with ``keepdims``.
 
     Examples
     --------
@@ -312,6 +313,17 @@ class GlobalAveragePooling1D(GlobalAveragePooling2D):
     """
 
     axes = ("length",)
+    supports_masking = True
+
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return super().call(inputs)
+        counts = ops.expand_dims(mask, self._channel_axis)  # (N, length) -> (N, length, 1)
+        total = ops.sum(ops.where(counts, inputs, 0.0), self._spatial_axes, self.keepdims)
+        return total / ops.sum(ops.astype(counts, inputs.dtype), self._spatial_axes, self.keepdims)
+
+    def compute_mask(self, inputs: Tensor, mask: Any = None) -> None:
+        """None: there are no steps any more."""
 
 
 class GlobalMaxPooling1D(GlobalMaxPooling2D):

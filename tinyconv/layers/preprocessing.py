@@ -11,6 +11,7 @@ import numpy as np
 from tinyconv import ops
 from tinyconv.geometry import normalize_axis
 from tinyconv.layers.base import Layer, Parameter, Shape
+from tinyconv.layers.core import as_indices
 from tinyconv.layers.images import ImageLayer, as_count, as_interpolation
 from tinyconv.tensor import Tensor
 
@@ -31,6 +32,8 @@ class Rescaling(Layer):
     >>> tc.layers.Rescaling(1 / 127.5, offset=-1.0)([0.0, 127.5, 255.0]).tolist()
     [-1.0, 0.0, 1.0]
     """
+
+    supports_masking = True
 
     def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -67,6 +70,8 @@ class Normalization(Layer):
     >>> layer([[3.0, 20.0]]).tolist(), layer.mean.tolist()
     ([[1.0, 0.0]], [[2.0, 20.0]])
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -194,6 +199,62 @@ class Normalization(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
+
+
+class CategoryEncoding(Layer):
+    """Class numbers as rows with a place for each class.
+
+    Parameters
+    ----------
+    num_tokens : int
+        Number of classes; inputs are integers in [0, num_tokens).
+    output_mode : {"multi_hot", "one_hot", "count"}
+        1 for the classes that occur in a sample; a row of its own for each number; or how often each class occurs, of
+        which every occurrence may count by its entry of ``count_weights``, the second argument of a call.
+
+    Inputs: integers (N, k), or (N,) or (N, 1) for ``"one_hot"``; ``count_weights`` of the same shape.
+    Outputs: (N, num_tokens); for ``"one_hot"`` and k > 1, (N, k, num_tokens).
+
+    Raises
+    ------
+    ValueError
+        For integers outside [0, num_tokens), or ``count_weights`` in another mode than ``"count"``.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> encode = tc.layers.CategoryEncoding(4, output_mode="count")
+    >>> encode([[1, 3, 1]]).tolist(), encode([[1, 3, 1]], count_weights=[[0.5, 1.0, 0.25]]).tolist()
+    ([[0.0, 2.0, 0.0, 1.0]], [[0.0, 0.75, 0.0, 1.0]])
+    """
+
+    autocast = False
+
+    def __init__(self, num_tokens: int, output_mode: str = "multi_hot", **options: Any) -> None:
+        super().__init__(**options)
+        self.num_tokens = as_count(num_tokens, "num_tokens")
+        modes = "multi_hot", "one_hot", "count"
+        if output_mode not in modes:
+            raise ValueError(f"output_mode must be one of {', '.join(map(repr, modes))}. Received: {output_mode!r}")
+        self.output_mode = output_mode
+
+    def call(self, inputs: Tensor, count_weights: Any = None) -> Tensor:
+        if count_weights is not None and self.output_mode != "count":
+            raise ValueError(f"count_weights are for output_mode='count'. Received: mode {self.output_mode!r}")
+        indices = as_indices(inputs, self.num_tokens)
+        if self.output_mode == "one_hot" and inputs.ndim > 1 and inputs.shape[-1] == 1:
+            indices = ops.squeeze(indices, -1)
+        hot = ops.equal(ops.expand_dims(indices, -1), np.arange(self.num_tokens))  # (N, k) -> (N, k, num_tokens)
+        if self.output_mode == "multi_hot":
+            hot = ops.any(hot, axis=-2)
+        counts = ops.astype(hot, self.dtype)
+        if count_weights is not None:
+            counts = counts * ops.expand_dims(ops.astype(count_weights, self.dtype), -1)
+        return ops.sum(counts, axis=-2) if self.output_mode == "count" else counts
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        single = self.output_mode == "one_hot" and (len(input_shape) < 2 or input_shape[-1] != 1)
+        return (*(input_shape if single else input_shape[:-1]), self.num_tokens)
 
 
 class SizedImages(ImageLayer):

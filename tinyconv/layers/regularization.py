@@ -19,6 +19,8 @@ from tinyconv.tensor import Tensor
 class RandomLayer(Layer):
     """A layer that draws random numbers: from the global stream, or from its own where a ``seed`` is given."""
 
+    supports_masking = True
+
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.seed = seed
@@ -291,6 +293,8 @@ class ActivityRegularization(Layer):
     >>> layer.losses[0].item()
     12.5
     """
+
+    supports_masking = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
         super().__init__(**options)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.masking import mask_of
 from tinyconv.ops.elementwise import as_float, as_tensor
 from tinyconv.registry import Configurable, Registry, serialize, set_name
 from tinyconv.tensor import Tensor
@@ -26,6 +27,12 @@ class Loss(Configurable):
     reduction : str or None
         ``"sum_over_batch_size"`` or ``"mean"``: (weighted) sum divided by the number of losses;
         ``"mean_with_sample_weight"``: divided by the sum of the weights; ``"sum"``; ``None`` or ``"none"``: all losses.
+    dtype : str, optional
+        In which the loss is computed; that of the predictions by default.
+
+    Notes
+    -----
+    Where predictions carry a mask (see ``tinyconv.masking``), losses that do not count are 0, and no mean counts them.
 
     Examples
     --------
@@ -38,11 +45,14 @@ class Loss(Configurable):
     2.0
     """
 
-    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:
+    def __init__(
+        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}. Received: {reduction!r}")
         self.name = name or type(self).__name__
         self.reduction = reduction
+        self.dtype = None if dtype is None else np.dtype(dtype).name
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The loss of a batch.
@@ -61,15 +71,21 @@ class Loss(Configurable):
         Tensor, shape (), or the shape of the losses for ``reduction=None``
         """
         y_true = None if y_true is None else as_tensor(y_true)
-        losses = self.call(y_true, as_float(y_pred))
+        mask, y_pred = mask_of(y_pred), as_float(y_pred)
+        losses = self.call(y_true, y_pred if self.dtype is None else ops.astype(y_pred, self.dtype))
         weights = None if sample_weight is None else _weights(sample_weight, losses, self.name)
         losses = losses if weights is None else losses * weights
+        kept = None if mask is None else _weights(mask, losses, self.name)
+        losses = losses if kept is None else losses * kept
         if self.reduction in (None, "none"):
             return losses
         total = ops.sum(losses)
         if self.reduction == "sum":
             return total
         counted = self.counted(y_true, losses)
+        if kept is not None:
+            kept = ops.broadcast_to(kept, losses.shape)
+            counted = kept if counted is None else kept * counted
         if self.reduction == "mean_with_sample_weight" and weights is not None:
             weights = ops.broadcast_to(weights, losses.shape)
             counted = weights if counted is None else weights * counted
@@ -98,8 +114,10 @@ class FunctionLoss(Loss):
         if "function" in cls.__dict__:
             cls.settings = tuple(inspect.signature(cls.function).parameters)[2:]
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        super().__init__(name or self.function.__name__, reduction)
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(name or self.function.__name__, reduction, dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         return self.function(y_true, y_pred, **{name: getattr(self, name) for name in self.settings})
@@ -122,18 +140,19 @@ class LossFunctionWrapper(Loss):
         fn: Callable[..., Tensor] | str,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
         **settings: Any,
     ) -> None:
         found = registry.find(fn) if isinstance(fn, str) else fn
         self.fn = getattr(found, "function", found)  # functions of tinyconv are known by the name of their class
         self.settings = settings
-        super().__init__(name or getattr(self.fn, "__name__", None), reduction)
+        super().__init__(name or getattr(self.fn, "__name__", None), reduction, dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         return self.fn(y_true, y_pred, **self.settings)
 
     def get_config(self) -> dict[str, Any]:
-        return {"fn": serialize(self.fn), "reduction": self.reduction, "name": self.name, **self.settings}
+        return {**super().get_config(), "fn": serialize(self.fn), **self.settings}
 
 
 registry = Registry("loss", Loss)

@@ -132,8 +132,9 @@ class ContrastiveLoss(FunctionLoss):
         margin: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "contrastive",
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.margin = positive("margin", margin)
 
 
@@ -160,8 +161,9 @@ class TripletLoss(FunctionLoss):
         margin: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "triplet",
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.margin = margin
 
 
@@ -190,8 +192,9 @@ class InfoNCE(FunctionLoss):
         temperature: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "infonce",
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.temperature = positive("temperature", temperature)
 
 

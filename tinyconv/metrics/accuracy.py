@@ -92,9 +92,9 @@ class BinaryAccuracy(MeanOf):
 
     function = staticmethod(binary_accuracy)
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
+    def __init__(self, name: str | None = None, dtype: Any = "float64", threshold: float = 0.5) -> None:
         self.threshold = threshold
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -142,9 +142,9 @@ class TopKCategoricalAccuracy(MeanOf):
 
     function = staticmethod(top_k_categorical_accuracy)
 
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = "float64") -> None:
         self.k = k
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinyconv import initializers, losses
-from tinyconv.registry import Configurable, Registry, serialize
+from tinyconv.masking import mask_of
+from tinyconv.registry import Configurable, Registry, serialize, snake_case
 from tinyconv.tensor import Tensor, no_grad
 
 
@@ -38,6 +38,8 @@ class Metric(Configurable):
     ----------
     name : str, optional
         Key in logs and in the history; made from the class name by default.
+    dtype : str
+        In which predictions are compared with the truth, and that of variables; sums are always float64.
 
     Examples
     --------
@@ -66,17 +68,20 @@ class Metric(Configurable):
     2.0
     """
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+    short_name: str | None = None  # the default name, where it is not made from the class name
+
+    def __init__(self, name: str | None = None, dtype: Any = "float64") -> None:
+        self.dtype = np.dtype(dtype or "float64").name
+        self.name = name or type(self).short_name or snake_case(type(self).__name__)
         self._variables: list[tuple[MetricVariable, Any]] = []  # with their initializers
         self.reset_state()
 
     def add_variable(
         self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
     ) -> MetricVariable:
-        """A variable that ``reset_state`` fills anew, float64 by default so that long sums stay exact."""
+        """A variable that ``reset_state`` fills anew, of the metric's dtype by default."""
         initializer = initializers.get(initializer)
-        variable = MetricVariable(np.array(initializer(tuple(shape), dtype or np.float64)), name=name)
+        variable = MetricVariable(np.array(initializer(tuple(shape), dtype or self.dtype)), name=name)
         self._variables.append((variable, initializer))
         return variable
 
@@ -170,9 +175,9 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take values of any shape into account, each with its weight."""
-        values = host(values, np.float64)
+        values = host(values, self.dtype)
         if sample_weight is None:
-            self.total += float(values.sum())
+            self.total += float(values.sum(dtype=np.float64))
             self.count += values.size
         else:
             weights = weights_of(sample_weight, values.shape, self.name)
@@ -214,23 +219,25 @@ class MeanMetricWrapper(Mean):
     1.0
     """
 
-    def __init__(self, fn: Callable[..., Any] | str, name: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, fn: Callable[..., Any] | str, name: str | None = None, dtype: Any = "float64", **settings: Any
+    ) -> None:
         found = registry.find(fn) if isinstance(fn, str) else fn
         self.fn = getattr(found, "function", found)  # functions of tinyconv are known by the name of their class
         self.settings = settings
-        super().__init__(name or getattr(self.fn, "__name__", None))
+        super().__init__(name or getattr(self.fn, "__name__", "").strip("<>"), dtype)  # <lambda>
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         with no_grad():
             values = self.fn(host(y_true), host(y_pred), **self.settings)
-        super().update_state(values, sample_weight)
+        super().update_state(values, _masked(sample_weight, y_pred))
 
     def get_config(self) -> dict[str, Any]:
-        return {"fn": serialize(self.fn), "name": self.name, **self.settings}
+        return {**super().get_config(), "fn": serialize(self.fn), **self.settings}
 
 
 class MeanOf(Mean):
-    """Mean over all samples of ``function(y_true, y_pred, ...)``, computed in float64.
+    """Mean over all samples of ``function(y_true, y_pred, ...)``; of masked predictions, over those that count.
 
     Those of the function's further arguments that the constructor takes are kept as attributes of the same names.
     """
@@ -247,8 +254,8 @@ class MeanOf(Mean):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         settings = {name: getattr(self, name) for name in self.settings}
         with no_grad():
-            values = self.function(host(y_true), host(y_pred, np.float64), **settings)
-        super().update_state(values, sample_weight)
+            values = self.function(host(y_true), host(y_pred, self.dtype), **settings)
+        super().update_state(values, _masked(sample_weight, y_pred))
 
 
 # --- tools for metrics -----------------------------------------------------------------------------------------
@@ -299,6 +306,18 @@ def weights_of(sample_weight: Any, shape: tuple[int, ...], name: str) -> np.ndar
     if len(given) != len(shape) or any(n not in (1, size) for n, size in zip(given, shape, strict=True)):
         raise ValueError(f"{name} expected sample_weight of shape {shape[:1]} or {shape}. Received: {weights.shape}")
     return np.broadcast_to(weights.reshape(given), shape)
+
+
+def _masked(sample_weight: Any, y_pred: Any) -> Any:
+    """The weights, 0 where the mask of ``y_pred`` says that a prediction does not count."""
+    mask = mask_of(y_pred)
+    if mask is None:
+        return sample_weight
+    counts = host(mask, np.float64)
+    if sample_weight is None:
+        return counts
+    weights = host(sample_weight, np.float64)
+    return counts * weights.reshape(*weights.shape, *[1] * (counts.ndim - weights.ndim))
 
 
 def one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:

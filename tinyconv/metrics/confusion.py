@@ -18,7 +18,8 @@ class ConfusionMatrix(Metric):
     ----------
     num_classes : int, optional
         By default as many as predictions have columns, or as class numbers occur.
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`; class numbers are compared whatever the dtype.
 
     Notes
     -----
@@ -32,9 +33,11 @@ class ConfusionMatrix(Metric):
     [[1.0, 0.0], [1.0, 1.0]]
     """
 
-    def __init__(self, num_classes: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, num_classes: int | None = None, name: str | None = None, dtype: Any = "float64"
+    ) -> None:
         self.num_classes = num_classes
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         self._counts = np.zeros((self.num_classes or 0, self.num_classes or 0))
@@ -77,7 +80,7 @@ class BalancedAccuracy(ConfusionMatrix):
 
     Parameters
     ----------
-    num_classes, name
+    num_classes, name, dtype
         As for :class:`ConfusionMatrix`, which also tells the shapes.
     adjusted : bool
         Scale so that guessing gives 0 and only right answers give 1; 0 where there is a single class.
@@ -89,9 +92,15 @@ class BalancedAccuracy(ConfusionMatrix):
     0.5
     """
 
-    def __init__(self, num_classes: int | None = None, adjusted: bool = False, name: str | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        adjusted: bool = False,
+        name: str | None = None,
+        dtype: Any = "float64",
+    ) -> None:
         self.adjusted = adjusted
-        super().__init__(num_classes, name)
+        super().__init__(num_classes, name, dtype)
 
     def result(self) -> Any:
         support = self._counts.sum(1)
@@ -117,7 +126,8 @@ class CohenKappa(ConfusionMatrix):
         As for :class:`ConfusionMatrix`, which also tells the shapes.
     weightage : {None, "linear", "quadratic"}
         How bad it is to take class i for class j: w is 1 for i != j, ``|i - j|`` or ``(i - j)**2``.
-    name : str, optional
+    name, dtype
+        As for :class:`ConfusionMatrix`.
 
     Source: J. Cohen, "A coefficient of agreement for nominal scales", 1960.
 
@@ -129,11 +139,15 @@ class CohenKappa(ConfusionMatrix):
     """
 
     def __init__(
-        self, num_classes: int | None = None, weightage: str | None = None, name: str | None = None
+        self,
+        num_classes: int | None = None,
+        weightage: str | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
     ) -> None:
         one_of("weightage", weightage, (None, "linear", "quadratic"))
         self.weightage = weightage
-        super().__init__(num_classes, name)
+        super().__init__(num_classes, name, dtype)
 
     def result(self) -> Any:
         counts, classes = self._counts, np.arange(len(self._counts))
@@ -150,7 +164,7 @@ class MatthewsCorrelation(ConfusionMatrix):
 
     Parameters
     ----------
-    num_classes, name
+    num_classes, name, dtype
         As for :class:`ConfusionMatrix`, which also tells the shapes.
 
     Source: J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
@@ -178,7 +192,8 @@ class MeanIoU(Metric):
     Parameters
     ----------
     num_classes : int
-    name : str, optional
+    name, dtype
+        As for :class:`ConfusionMatrix`.
     ignore_class : int, optional
         Pixels with this label do not count.
     sparse_y_true, sparse_y_pred : bool
@@ -197,6 +212,7 @@ class MeanIoU(Metric):
         self,
         num_classes: int,
         name: str | None = None,
+        dtype: Any = "float64",
         ignore_class: int | None = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = True,
@@ -204,7 +220,7 @@ class MeanIoU(Metric):
     ) -> None:
         self.num_classes, self.ignore_class = num_classes, ignore_class
         self.sparse_y_true, self.sparse_y_pred, self.axis = sparse_y_true, sparse_y_pred, axis
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         self._counts = np.zeros((self.num_classes, self.num_classes))

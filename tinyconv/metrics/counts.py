@@ -13,9 +13,9 @@ from tinyconv.metrics.base import Metric, host, one_of, registry, rows, same_sha
 class _ThresholdCounts(Metric):
     """Weighted numbers of true and false positives and negatives, at one or several ``thresholds``."""
 
-    def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = "float64") -> None:
         self.thresholds = thresholds
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         n = len(self._levels())
@@ -24,7 +24,7 @@ class _ThresholdCounts(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch; ``y_true`` and ``y_pred`` have one shape: (N,), or (N, C) for all classes together."""
-        y_true, y_pred = same_shape(host(y_true), host(y_pred, np.float64), self.name)
+        y_true, y_pred = same_shape(host(y_true), host(y_pred, self.dtype), self.name)
         weights = np.ones(y_true.shape)
         if sample_weight is not None:
             weights = np.broadcast_to(weights_of(sample_weight, y_true.shape, self.name), y_true.shape)
@@ -57,10 +57,15 @@ class _ClassCounts(_ThresholdCounts):
     """The same, for one class or for the top predictions; parameters as for :class:`Precision`."""
 
     def __init__(
-        self, thresholds: Any = None, top_k: int | None = None, class_id: int | None = None, name: str | None = None
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
     ) -> None:
         self.top_k, self.class_id = top_k, class_id
-        super().__init__(thresholds, name)
+        super().__init__(thresholds, name, dtype)
 
     def _levels(self) -> Sequence[float]:
         return [-np.inf] if self.thresholds is None and self.top_k is not None else super()._levels()
@@ -88,7 +93,8 @@ class Precision(_ClassCounts):
         Instead of a threshold: the ``k`` largest predictions of each sample are positive.
     class_id : int, optional
         Count this class only, of predictions (N, C).
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -109,7 +115,7 @@ class Recall(_ClassCounts):
 
     Parameters
     ----------
-    thresholds, top_k, class_id, name
+    thresholds, top_k, class_id, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -131,7 +137,7 @@ class Specificity(_ClassCounts):
 
     Parameters
     ----------
-    thresholds, top_k, class_id, name
+    thresholds, top_k, class_id, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -153,7 +159,7 @@ class TruePositives(_ThresholdCounts):
 
     Parameters
     ----------
-    thresholds, name
+    thresholds, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -175,7 +181,7 @@ class FalsePositives(_ThresholdCounts):
 
     Parameters
     ----------
-    thresholds, name
+    thresholds, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -197,7 +203,7 @@ class TrueNegatives(_ThresholdCounts):
 
     Parameters
     ----------
-    thresholds, name
+    thresholds, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -219,7 +225,7 @@ class FalseNegatives(_ThresholdCounts):
 
     Parameters
     ----------
-    thresholds, name
+    thresholds, name, dtype
         As for :class:`Precision`.
 
     Examples
@@ -246,7 +252,8 @@ class FBetaScore(Metric):
         Weight of recall against precision.
     threshold : float, optional
         Predictions above it are positive; by default the largest of each row is (above 0.5 where C is 1).
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Notes
     -----
@@ -265,10 +272,11 @@ class FBetaScore(Metric):
         beta: float = 1.0,
         threshold: float | None = None,
         name: str | None = "fbeta_score",
+        dtype: Any = "float64",
     ) -> None:
         one_of("average", average, (None, "micro", "macro", "weighted"))
         self.average, self.beta, self.threshold = average, beta, threshold
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         self.true_positives: Any = np.zeros(1)
@@ -276,7 +284,7 @@ class FBetaScore(Metric):
         self.false_negatives: Any = np.zeros(1)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true, y_pred = same_shape(host(y_true), host(y_pred, np.float64), self.name)
+        y_true, y_pred = same_shape(host(y_true), host(y_pred, self.dtype), self.name)
         y_true, y_pred = rows(y_true), rows(y_pred)
         classes = y_pred.shape[1]
         if self.threshold is None and classes > 1:
@@ -307,7 +315,7 @@ class F1Score(FBetaScore):
 
     Parameters
     ----------
-    average, threshold, name
+    average, threshold, name, dtype
         As for :class:`FBetaScore`.
 
     Examples
@@ -318,6 +326,10 @@ class F1Score(FBetaScore):
     """
 
     def __init__(
-        self, average: str | None = None, threshold: float | None = None, name: str | None = "f1_score"
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: Any = "float64",
     ) -> None:
-        super().__init__(average, 1.0, threshold, name)
+        super().__init__(average, 1.0, threshold, name, dtype)

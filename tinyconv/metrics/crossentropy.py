@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinyconv import losses
 from tinyconv.metrics.base import MeanOf, registry
 
@@ -20,10 +22,14 @@ class BinaryCrossentropy(MeanOf):
     function = staticmethod(losses.binary_crossentropy)
 
     def __init__(
-        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0
+        self,
+        name: str | None = None,
+        dtype: Any = "float64",
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -42,12 +48,13 @@ class CategoricalCrossentropy(MeanOf):
     def __init__(
         self,
         name: str | None = None,
+        dtype: Any = "float64",
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
     ) -> None:
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -65,9 +72,11 @@ class SparseCategoricalCrossentropy(MeanOf):
 
     function = staticmethod(losses.sparse_categorical_crossentropy)
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, axis: int = -1) -> None:
+    def __init__(
+        self, name: str | None = None, dtype: Any = "float64", from_logits: bool = False, axis: int = -1
+    ) -> None:
         self.from_logits, self.axis = from_logits, axis
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register("kld", "kullback_leibler_divergence")

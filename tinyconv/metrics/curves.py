@@ -20,7 +20,7 @@ class _Curve(Metric):
         self._batches: list[tuple[np.ndarray, ...]] = []
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true, y_pred = same_shape(host(y_true), host(y_pred, np.float64), self.name)
+        y_true, y_pred = same_shape(host(y_true), host(y_pred, self.dtype), self.name)
         weights = 1.0 if sample_weight is None else weights_of(sample_weight, y_true.shape, self.name)
         columns = self._columns(y_true.shape)
         true, false = (y_true != 0) * weights, (y_true == 0) * weights
@@ -59,11 +59,14 @@ class AUC(_Curve):
         precision over recall, summed without interpolation (average precision).
     multi_label : bool
         Mean of the areas of the C columns of (N, C), instead of one curve for all elements.
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
     label_weights : sequence of float, length C, optional
         Weights of the columns in that mean.
     from_logits : bool
         Accepted for Keras's sake: only the order of the predictions counts.
+    num_labels : int, optional
+        C, where it is to be checked.
 
     Examples
     --------
@@ -78,16 +81,21 @@ class AUC(_Curve):
         curve: str = "ROC",
         multi_label: bool = False,
         name: str | None = "auc",
+        dtype: Any = "float64",
         label_weights: Sequence[float] | None = None,
         from_logits: bool = False,
+        num_labels: int | None = None,
     ) -> None:
         one_of("curve", curve, ("ROC", "PR"))
         self.num_thresholds, self.curve, self.multi_label = num_thresholds, curve, multi_label
-        self.label_weights, self.from_logits = label_weights, from_logits
-        super().__init__(name)
+        self.label_weights, self.from_logits, self.num_labels = label_weights, from_logits, num_labels
+        super().__init__(name, dtype)
 
     def _columns(self, shape: tuple[int, ...]) -> int:
-        return shape[-1] if self.multi_label and len(shape) > 1 else 1
+        columns = shape[-1] if self.multi_label and len(shape) > 1 else 1
+        if self.num_labels not in (None, columns):
+            raise ValueError(f"{self.name} expected num_labels={self.num_labels} columns. Received: shape {shape}")
+        return columns
 
     def result(self) -> float:
         areas = [self._area(hits, alarms) for hits, alarms in self._counts()]
@@ -131,7 +139,8 @@ class PrecisionAtRecall(_BestPoint):
     Parameters
     ----------
     recall : float in [0, 1]
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -142,9 +151,9 @@ class PrecisionAtRecall(_BestPoint):
 
     needed, pair = "recall", ("precision", "sensitivity")
 
-    def __init__(self, recall: float, name: str | None = None) -> None:
+    def __init__(self, recall: float, name: str | None = None, dtype: Any = "float64") -> None:
         self.recall = _share("recall", recall)
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -154,7 +163,8 @@ class RecallAtPrecision(_BestPoint):
     Parameters
     ----------
     precision : float in [0, 1]
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -165,9 +175,9 @@ class RecallAtPrecision(_BestPoint):
 
     needed, pair = "precision", ("sensitivity", "precision")
 
-    def __init__(self, precision: float, name: str | None = None) -> None:
+    def __init__(self, precision: float, name: str | None = None, dtype: Any = "float64") -> None:
         self.precision = _share("precision", precision)
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -177,7 +187,8 @@ class SensitivityAtSpecificity(_BestPoint):
     Parameters
     ----------
     specificity : float in [0, 1]
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -188,9 +199,9 @@ class SensitivityAtSpecificity(_BestPoint):
 
     needed, pair = "specificity", ("sensitivity", "specificity")
 
-    def __init__(self, specificity: float, name: str | None = None) -> None:
+    def __init__(self, specificity: float, name: str | None = None, dtype: Any = "float64") -> None:
         self.specificity = _share("specificity", specificity)
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -200,7 +211,8 @@ class SpecificityAtSensitivity(_BestPoint):
     Parameters
     ----------
     sensitivity : float in [0, 1]
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -211,9 +223,9 @@ class SpecificityAtSensitivity(_BestPoint):
 
     needed, pair = "sensitivity", ("specificity", "sensitivity")
 
-    def __init__(self, sensitivity: float, name: str | None = None) -> None:
+    def __init__(self, sensitivity: float, name: str | None = None, dtype: Any = "float64") -> None:
         self.sensitivity = _share("sensitivity", sensitivity)
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 def _share(name: str, value: float) -> float:

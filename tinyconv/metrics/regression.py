@@ -99,6 +99,7 @@ class LogCoshError(MeanOf):
     """
 
     function = staticmethod(losses.log_cosh)
+    short_name = "logcosh"  # Keras's
 
 
 @registry.register()
@@ -114,9 +115,9 @@ class Huber(MeanOf):
 
     function = staticmethod(losses.huber)
 
-    def __init__(self, delta: float = 1.0, name: str | None = None) -> None:
+    def __init__(self, delta: float = 1.0, name: str | None = None, dtype: Any = "float64") -> None:
         self.delta = delta
-        super().__init__(name)
+        super().__init__(name, dtype)
 
 
 @registry.register()
@@ -148,9 +149,9 @@ class CosineSimilarity(MeanOf):
 
     function = staticmethod(losses.cosine_similarity)
 
-    def __init__(self, name: str | None = None, axis: int = -1) -> None:
+    def __init__(self, name: str | None = None, dtype: Any = "float64", axis: int = -1) -> None:
         self.axis = axis
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def result(self) -> float:
         return -super().result() if self.count else 0.0
@@ -166,7 +167,8 @@ class R2Score(Metric):
     ----------
     class_aggregation : str or None
         What to do with C outputs: ``"uniform_average"``, ``"variance_weighted_average"``, or ``None`` for all of them.
-    name : str, optional
+    name, dtype
+        As for :class:`tinyconv.metrics.Metric`.
 
     Examples
     --------
@@ -175,10 +177,15 @@ class R2Score(Metric):
     0.57143
     """
 
-    def __init__(self, class_aggregation: str | None = "uniform_average", name: str | None = "r2_score") -> None:
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        name: str | None = "r2_score",
+        dtype: Any = "float64",
+    ) -> None:
         one_of("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average", None))
         self.class_aggregation = class_aggregation
-        super().__init__(name)
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         self.count: Any = 0.0
@@ -187,7 +194,7 @@ class R2Score(Metric):
         self.residual: Any = 0.0
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true, y_pred = same_shape(host(y_true, np.float64), host(y_pred, np.float64), self.name)
+        y_true, y_pred = same_shape(host(y_true, self.dtype), host(y_pred, self.dtype), self.name)
         y_true, y_pred = rows(y_true), rows(y_pred)
         weights = np.ones((len(y_true), 1)) if sample_weight is None else host(sample_weight, np.float64)
         weights = weights.reshape(len(y_true), 1)

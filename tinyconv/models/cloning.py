@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyconv import registry
-from tinyconv.layers.base import Layer, Symbolic, flatten_structure, map_structure
+from tinyconv.layers.base import Layer
+from tinyconv.layers.graph import Symbolic, flatten_structure, map_structure
 from tinyconv.models.functional import Functional, _key
 from tinyconv.models.model import Model, deserialize_layer
 from tinyconv.models.sequential import Sequential
@@ -89,7 +90,7 @@ def _clone(model: Functional, given: list[Symbolic] | None, clone: Callable[[Lay
     for call in model._calls:
         if id(call.layer) not in layers:
             layers[id(call.layer)] = _checked(clone(call.layer), call.layer)
-        result = layers[id(call.layer)](map_structure(lambda t: new[_key(t)], call.inputs), **call.options)
+        result = call.run(lambda t: new[_key(t)], layers[id(call.layer)])
         for index, tensor in enumerate(flatten_structure(result)):
             new[id(call), index] = tensor
     position = {_key(old): tensor for old, tensor in zip(model.inputs, given, strict=True)}

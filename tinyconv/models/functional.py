@@ -8,7 +8,9 @@ from typing import Any
 
 from tinyconv import registry
 from tinyconv.layers import InputLayer
-from tinyconv.layers.base import Call, Layer, Symbolic, _as_shapes, flatten_shapes, flatten_structure, map_structure
+from tinyconv.layers.base import Layer
+from tinyconv.layers.graph import Call, Symbolic, flatten_shapes, flatten_structure, map_structure, map_symbols
+from tinyconv.masking import with_mask
 from tinyconv.models.feed import check_shape
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
@@ -20,6 +22,7 @@ class Functional(Model):
     """A model made of symbolic tensors: ``Model(inputs, outputs)`` (see ``Model``)."""
 
     autocast = False  # every layer knows its own dtype
+    supports_masking = True  # each layer hands on its own
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **keras1: Any
@@ -79,20 +82,27 @@ class Functional(Model):
         """Shape of the outputs for ``input_shape``."""
         given = self._in_order(input_shape, flatten_shapes)
         shapes: dict[Key, Any] = dict(zip(map(_key, self.inputs), given, strict=True))
+        find = lambda t: Symbolic(shapes[_key(t)], t.dtype)  # noqa: E731
         for call in self._calls:
-            result = call.layer.compute_output_shape(map_structure(lambda t: shapes[_key(t)], call.inputs))
-            for index, shape in enumerate(_leaves(_as_shapes(result), call.shapes)):
+            result = call.layer._infer_shapes(map_symbols(find, call.args), map_symbols(find, call.options))
+            for index, shape in enumerate(_leaves(result, call.shapes)):
                 shapes[id(call), index] = shape
         return map_structure(lambda t: shapes[_key(t)], self._outputs)
 
-    def call(self, inputs: Any) -> Any:
-        """Run every layer call of the graph, each once."""
-        values: dict[Key, Any] = dict(zip(map(_key, self.inputs), self._in_order(inputs), strict=True))
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Run every layer call of the graph, each once; ``mask`` is that of the inputs, or one of each."""
+        given = self._in_order(inputs)
+        if mask is not None:
+            given = list(map(with_mask, given, self._in_order(mask)))
+        values: dict[Key, Any] = dict(zip(map(_key, self.inputs), given, strict=True))
         for call in self._calls:
-            result = call.layer(map_structure(lambda t: values[_key(t)], call.inputs), **call.options)
+            result = call.run(lambda t: values[_key(t)])
             for index, value in enumerate(_leaves(result, call.shapes)):
                 values[id(call), index] = value
         return map_structure(lambda t: values[_key(t)], self._outputs)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: outputs carry the masks that the last layers gave them."""
 
     def _in_order(self, given: Any, flatten: Callable[[Any], list[Any]] = flatten_structure) -> list[Any]:
         """Tensors (or shapes) in the order of the model's inputs: by position, or by name from a dictionary."""
@@ -129,19 +139,19 @@ class Functional(Model):
             for index in range(len(flatten_shapes(call.shapes))):
                 places[id(call), index] = [number, index]
         where = lambda t: {"at": places[_key(t)]}  # noqa: E731
+
+        def describe(call: Call) -> dict[str, Any]:
+            inputs, *others = map_symbols(where, call.args)
+            further = {"args": registry.serialize(others)} if others else {}
+            options = registry.serialize(map_symbols(where, call.options))
+            return {"layer": call.layer.name, "inputs": inputs, **further, "options": options}
+
         return {
             "name": self.name,
             "trainable": self._trainable,
             "layers": [serialize_layer(layer) for layer in {id(c.layer): c.layer for c in self._calls}.values()],
             "inputs": map_structure(lambda t: {"shape": list(t.shape), "dtype": t.dtype, "name": t.name}, self._inputs),
-            "calls": [
-                {
-                    "layer": call.layer.name,
-                    "inputs": map_structure(where, call.inputs),
-                    "options": registry.serialize(call.options),
-                }
-                for call in self._calls
-            ],
+            "calls": [describe(call) for call in self._calls],
             "outputs": map_structure(where, self._outputs),
         }
 
@@ -159,7 +169,8 @@ class Functional(Model):
         inputs = _map_marked(make_input, config["inputs"], "shape")
         find = lambda data: tensors[data["at"][0], data["at"][1]]  # noqa: E731
         for number, call in enumerate(config["calls"]):
-            result = layers[call["layer"]](_map_marked(find, call["inputs"], "at"), **call["options"])
+            args = [_map_marked(find, value, "at") for value in (call["inputs"], *call.get("args", ()))]
+            result = layers[call["layer"]](*args, **_map_marked(find, call["options"], "at"))
             for index, tensor in enumerate(flatten_structure(result)):
                 tensors[number, index] = tensor
         model = cls(inputs, _map_marked(find, config["outputs"], "at"), config.get("name"))
@@ -255,4 +266,6 @@ def _map_marked(f: Any, structure: Any, mark: str) -> Any:
     """Apply ``f`` to every dictionary that holds the key ``mark``, inside lists and other dictionaries."""
     if isinstance(structure, list):
         return [_map_marked(f, entry, mark) for entry in structure]
+    if not isinstance(structure, dict):
+        return structure
     return f(structure) if mark in structure else {k: _map_marked(f, v, mark) for k, v in structure.items()}

@@ -11,7 +11,9 @@ import numpy as np
 
 from tinyconv import backends, registry
 from tinyconv.device import device as use_device
-from tinyconv.layers.base import Layer, Shape, Symbolic, _map_shapes, flatten_structure
+from tinyconv.layers.base import Layer
+from tinyconv.layers.graph import Shape, Symbolic, flatten_structure, map_shapes
+from tinyconv.models.late import each
 from tinyconv.models.training import Trainer
 from tinyconv.tensor import Tensor, no_grad
 
@@ -52,6 +54,15 @@ class Model(Trainer):
             return object.__new__(Functional)
         return object.__new__(cls)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The model that ``get_config`` described, with fresh weights; ``Model`` itself makes functional models."""
+        if cls is Model:
+            from tinyconv.models.functional import Functional
+
+            return Functional.from_config(config)
+        return super().from_config(config)
+
     @property
     def layers(self) -> list[Layer]:
         """The model's layers, in order."""
@@ -76,7 +87,7 @@ class Model(Trainer):
         if input_shape is None or self.built or type(self).call is Layer.call:
             return
         with self._on_device():
-            trial = _map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
+            trial = map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
         self.built = True  # layers build themselves when the trial run reaches them
         try:
             with no_grad():
@@ -90,8 +101,9 @@ class Model(Trainer):
     @property
     def device(self) -> str:
         """Where the weights are: ``"cpu"`` or ``"cuda"``; before they exist, where they will be made."""
-        for parameter in self.weights:
-            return parameter.device
+        for layer in self._all_layers():
+            for parameter in layer._parameters:
+                return parameter.device
         return self._placed or backends.current_device()
 
     def to(self, device: Any) -> Model:
@@ -136,16 +148,19 @@ class Model(Trainer):
 
     def _run(self, step: Any, *arguments: Any) -> Any:
         with self._on_device():
-            if backends.current_device() == "cuda":
+            if backends.current_device() == "cuda" and not self._replayable():  # a replay moves its arguments itself
                 table = backends.default()
                 arguments = _map_arrays(lambda array: Tensor._of(backends.move(array, table)), arguments)
             return super()._run(step, *arguments)
 
     def _data(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         def on_host(value: Any) -> Any:
-            return backends.move(value, backends.on("cpu")) if backends.on_gpu(value) else value
+            array = value.data if isinstance(value, Tensor) else value
+            return backends.move(array, backends.on("cpu")) if backends.on_gpu(array) else value
 
-        return super()._data(*_map_arrays(on_host, (x, y, sample_weight)))
+        if backends.cuda_in_use() and self.device == "cpu":
+            x, y, sample_weight = (each(on_host, part) for part in (x, y, sample_weight))
+        return super()._data(x, y, sample_weight)
 
     def summary(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tinyconv import losses, metrics
+from tinyconv.masking import mask_of
 from tinyconv.tensor import Tensor
 
 
@@ -30,6 +32,7 @@ class Objective:
             for name in _leaves(wanted):  # a wrong name shows at once, not in the first step
                 found(name)
         self.loss_mean = _mean("loss")
+        self._fed = self._total()
         self.latest: list[Tensor] = []  # losses that the averages have not seen yet
         self.samples = 0
         self._outputs: list[_Output] | None = None
@@ -46,8 +49,9 @@ class Objective:
                 key: _per_output(getattr(self, key), names, key)
                 for key in ("loss", "metrics", "weighted_metrics", "loss_weights")
             }
+            alone = sum(loss is not None for loss in parts["loss"]) < 2  # then it is the total
             self._outputs = [
-                _Output(name, prediction, several, *(parts[key][i] for key in parts))
+                _Output(name, prediction, several, alone, *(parts[key][i] for key in parts))
                 for i, (name, prediction) in enumerate(zip(names, predictions, strict=True))
             ]
         return self._outputs
@@ -77,21 +81,32 @@ class Objective:
         self.samples = len(y_pred[0])
         return total
 
+    @property
+    def loss_means(self) -> list[Any]:
+        """Averages of the total, then of the outputs' losses where there are several outputs."""
+        outputs = (output.loss_mean for output in self._outputs or [])
+        return [self.loss_mean, *(mean for mean in outputs if mean is not None)]
+
     def _average(self) -> None:
         """Feed the averages with the latest losses, total first, then those of the outputs that have one."""
         if self.latest:
             means = [output.loss_mean for output in self._outputs or [] if output.loss is not None]
-            for mean, value in zip([self.loss_mean, *means], self.latest, strict=False):  # the total may be alone
+            total = self.loss_mean if self._fed == self._total() else None  # else a train_step feeds it by itself
+            for mean, value in zip([total, *means], self.latest, strict=False):  # the total may be alone
                 if mean is not None:
                     mean.update_state(value.item(), sample_weight=self.samples)
             self.latest = []
+        self._fed = self._total()
+
+    def _total(self) -> tuple[float, float]:
+        return self.loss_mean.total, self.loss_mean.count
 
     def update_metrics(self, y_true: list[Any], y_pred: list[Tensor], weights: list[Any], names: list[str]) -> None:
         """Feed every metric with a batch."""
         for output, y, p, w in zip(self._match(y_pred, names), y_true, y_pred, weights, strict=True):
             if y is None:
                 continue
-            values = p.numpy()
+            values = p.numpy() if mask_of(p) is None else p
             for metric in output.metrics.values():
                 metric.update_state(y, values)
             for metric in output.weighted_metrics.values():
@@ -107,13 +122,15 @@ class Objective:
                 found[f"{output.name}_loss"] = output.loss_mean.result()
         for output in outputs:
             for name, metric in (*output.metrics.items(), *output.weighted_metrics.items()):
-                found[name] = metric.result()
+                value = metric.result()
+                found.update(value if isinstance(value, dict) else {name: value})
         return {name: float(value) if getattr(value, "ndim", 0) == 0 else value for name, value in found.items()}
 
     def reset(self) -> None:
         """Forget the past batches."""
         self.latest = []
         self.loss_mean.reset_state()
+        self._fed = self._total()
         for output in self._outputs or []:
             for metric in (*output.metrics.values(), *output.weighted_metrics.values(), output.loss_mean):
                 if metric is not None:
@@ -127,22 +144,47 @@ class Objective:
         return {key: registry.serialize(getattr(self, key)) for key in keys}
 
 
+class CompiledMetrics:
+    """All compiled metrics of a model as one, for a ``train_step`` of one's own: see ``Model.metrics``."""
+
+    name = "compile_metrics"
+
+    def __init__(self, model: Any, objective: Objective) -> None:
+        self._model, self._objective = model, objective
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Feed every metric with a batch of labels and predictions, of all outputs."""
+        predictions, labels, weights = self._model._per_output(y_pred, y_true, sample_weight)
+        self._objective.update_metrics(labels, predictions, weights, self._model._output_names(y_pred))
+
+    def result(self) -> dict[str, Any]:
+        """Current value of every metric, by name."""
+        losses = {mean.name for mean in self._objective.loss_means}
+        return {name: value for name, value in self._objective.results().items() if name not in losses}
+
+    def reset_state(self) -> None:
+        """Forget the past batches, those of the losses too."""
+        self._objective.reset()
+
+
 class _Output:
     """Loss and metrics (by the names under which they are reported) of one output."""
 
     def __init__(
-        self, name: str, prediction: Tensor, several: bool, loss: Any, own: Any, weighted: Any, weight: Any
+        self, name: str, prediction: Tensor, several: bool, alone: bool, loss: Any, own: Any, weighted: Any, weight: Any
     ) -> None:
         self.name = name
         self.loss = None if loss is None else losses.get(loss)
-        self.loss_mean = _mean(f"{name}_loss") if several and loss is not None else None
+        self.loss_mean = None if alone or loss is None else _mean(f"{name}_loss")
         self.weight = 1 if weight is None else float(weight)
         prefix = f"{name}_" if several else ""
-        self.metrics = {prefix + m.name: m for m in self._metrics(own, prediction, several)}
-        self.weighted_metrics = {
-            prefix + ("weighted_" if prefix + m.name in self.metrics else "") + m.name: m
-            for m in self._metrics(weighted, prediction, several)
-        }
+        self.metrics: dict[str, Any] = {}
+        for metric in self._metrics(own, prediction, several):
+            self.metrics[_unique(prefix + metric.name, self.metrics)] = metric
+        self.weighted_metrics: dict[str, Any] = {}
+        for metric in self._metrics(weighted, prediction, several):
+            taken = "weighted_" if prefix + metric.name in self.metrics else ""
+            self.weighted_metrics[_unique(prefix + taken + metric.name, self.weighted_metrics)] = metric
 
     def _metrics(self, wanted: Any, prediction: Tensor, several: bool) -> list[Any]:
         made = []
@@ -163,6 +205,12 @@ class _Output:
         except (ValueError, TypeError) as error:
             problem = "Received: no labels" if y_true is None else error
             raise ValueError(f"Loss {self.loss.name!r} of output {self.name!r}: {problem}") from error
+
+
+def _unique(name: str, taken: dict[str, Any]) -> str:
+    """``precision``, ``precision_1``, ...: two metrics of one kind are both reported."""
+    numbers = (f"{name}_{i}" if i else name for i in itertools.count())
+    return next(candidate for candidate in numbers if candidate not in taken)
 
 
 def _metric(identifier: Any) -> Any:

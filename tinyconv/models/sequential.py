@@ -7,7 +7,9 @@ from typing import Any
 
 from tinyconv import registry
 from tinyconv.layers import Activation, InputLayer
-from tinyconv.layers.base import Layer, Shape, Symbolic
+from tinyconv.layers.base import Layer
+from tinyconv.layers.graph import Shape, Symbolic
+from tinyconv.masking import with_mask
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
 
@@ -31,6 +33,7 @@ class Sequential(Model):
     """
 
     autocast = False  # every layer knows its own dtype
+    supports_masking = True  # each layer hands on its own
 
     def __init__(self, layers: Sequence[Any] = (), name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name)
@@ -80,8 +83,8 @@ class Sequential(Model):
             raise IndexError("There is no layer left to remove")
         top = self._layers.pop()
         if self._output is not None and self._output.call is not None:
-            self._output = self._output.call.inputs  # the graph below stays as it is
-            self._shapes = self._input.shape if self._input else None, self._output.shape
+            below: Any = self._output.call.inputs  # the graph below stays as it is
+            self._output, self._shapes = below, (self._input.shape if self._input else None, below.shape)
             self.built = bool(self._layers)
         return top
 
@@ -118,8 +121,12 @@ class Sequential(Model):
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
-    def call(self, inputs: Any) -> Any:
-        """Run the layers in order."""
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the outputs carry the mask that the last layer gave them."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Run the layers in order; ``mask`` is that of the inputs."""
+        inputs = with_mask(inputs, mask)
         for layer in self._layers:
             inputs = layer(inputs)
         return inputs

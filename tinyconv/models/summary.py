@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tinyconv.layers.base import Layer, Parameter, flatten_shapes, flatten_structure
+from tinyconv.layers.base import Layer, Parameter
+from tinyconv.layers.graph import flatten_shapes, flatten_structure
 
 _LINES = ("┏━┳┓", "┃ ┃┃", "┡━╇┩", "│ ││", "├─┼┤", "└─┴┘")  # each: left end, filling, between columns, right end
 _PLAIN = ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")
@@ -59,15 +61,22 @@ def _shape(layer: Layer) -> str:
 
 
 def _connections(model: Any) -> dict[int, str] | None:
-    """Where each layer's inputs come from, by the layer's identity; None for a plain stack of layers."""
+    """Where each layer's inputs come from, by the layer's identity; None for a plain stack of layers.
+
+    ``name[i][j]`` is output j of the layer's use number i.
+    """
     calls = getattr(model, "_calls", None)
     if calls is None:
         return None
     found: dict[int, list[str]] = {}
+    uses: Counter[int] = Counter()  # of layers
+    places: dict[int, str] = {}
     for call in calls:
         for tensor in flatten_structure(call.inputs):
-            origin = tensor.call.layer if tensor.call is not None and tensor.call in calls else tensor.source
-            found.setdefault(id(call.layer), []).append(f"{origin.name}[{tensor.index}]" if origin else "-")
+            place = places.get(id(tensor.call)) or (f"{tensor.source.name}[0]" if tensor.source else None)
+            found.setdefault(id(call.layer), []).append(f"{place}[{tensor.index}]" if place else "-")
+        places[id(call)] = f"{call.layer.name}[{uses[id(call.layer)]}]"
+        uses[id(call.layer)] += 1
     used = [source for sources in found.values() for source in sources]
     stack = len(model.inputs) == len(model.outputs) == 1 and len(set(used)) == len(used) == len(found)
     return None if stack else {key: ", ".join(sources) for key, sources in found.items()}

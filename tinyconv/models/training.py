@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinyconv import losses, optimizers, random
+from tinyconv import backends, losses, optimizers, random
 from tinyconv.callbacks import Callback, CallbackList, History, Logs, ProgressBar, check_verbose
 from tinyconv.function import grad
-from tinyconv.layers.base import Layer, flatten_structure, map_structure
+from tinyconv.layers.base import Layer
+from tinyconv.layers.graph import flatten_structure, map_structure
+from tinyconv.masking import mask_of, with_mask
 from tinyconv.models.feed import (
     Batch,
     Feed,
@@ -30,7 +33,8 @@ from tinyconv.models.feed import (
     unpack,
 )
 from tinyconv.models.interrupt import postponed_interrupt
-from tinyconv.models.objective import Objective
+from tinyconv.models.late import LateLogs, Waiting, each, fetch
+from tinyconv.models.objective import CompiledMetrics, Objective
 from tinyconv.models.replay import Replay, is_own
 from tinyconv.tensor import Tensor, is_grad_enabled, no_grad
 
@@ -44,6 +48,7 @@ class Trainer(Layer):
     history: History | None = None
     _resume_at: tuple[int, int] | None = None  # epoch and batch, where BackupAndRestore wants fit to go on
     jit_compile: bool | str = "auto"
+    _own_metrics: list[Any] | None = None  # those that were not compiled, known from the first step of an epoch on
     _stream: np.random.Generator | None = None
     _seeded_by: np.random.Generator | None = None  # the global generator when the stream began
 
@@ -113,7 +118,42 @@ class Trainer(Layer):
     @property
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` returns, in order."""
-        return list(self._compiled().results())
+        self._compiled()
+        return list(self.get_metrics_result())
+
+    @property
+    def metrics(self) -> list[Any]:
+        """What is reported: averages of the losses, the compiled metrics, then those that layers hold.
+
+        A ``train_step`` of one's own may update them. The first is called ``"loss"``; all compiled metrics are one
+        object with ``update_state(y_true, y_pred)``. Override this property to have other metrics reset and reported.
+        """
+        self._waiting.catch_up()
+        objective = self.objective
+        compiled = [] if objective is None else [*objective.loss_means, CompiledMetrics(self, objective)]
+        return [*compiled, *self._metrics_held()]
+
+    def reset_metrics(self) -> None:
+        """Forget past batches: at the beginning of every epoch and evaluation."""
+        self._waiting.catch_up()
+        self._own_metrics = None
+        if self.objective is not None:
+            self.objective.reset()
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Current value of the losses and of every metric, by name."""
+        self._waiting.catch_up()
+        results = {} if self.objective is None else self.objective.results()
+        if self._own_metrics is None:  # no walk through the layers in every step
+            compiled = [] if self.objective is None else self.objective.loss_means
+            others = (m for m in self.metrics if not isinstance(m, CompiledMetrics))
+            self._own_metrics = [m for m in others if not any(m is c for c in compiled)]
+        for metric in self._own_metrics:
+            value = metric.result()
+            results.update(value if isinstance(value, dict) else {metric.name: value})
+        return {name: float(v) if getattr(v, "ndim", None) == 0 else v for name, v in results.items()}
 
     def _compiled(self) -> Objective:
         if self.objective is None:
@@ -124,6 +164,11 @@ class Trainer(Layer):
     def _replays(self) -> dict[str, Replay]:
         """Recorded steps by name."""
         return {}
+
+    @cached_property
+    def _waiting(self) -> Waiting:
+        """Batches on the GPU whose results nobody has read yet."""
+        return Waiting()
 
     def _all_layers(self) -> Iterator[Layer]:
         """The model and every layer in it, at any depth."""
@@ -136,7 +181,7 @@ class Trainer(Layer):
     # --- one step ----------------------------------------------------------------------------------------------
 
     def train_step(self, data: Batch) -> dict[str, float]:
-        """Update the weights with one batch ``(x, y, sample_weight)``; returns the results so far.
+        """Update the weights with one batch, ``(x, y)`` or ``(x, y, sample_weight)``; returns the results so far.
 
         Override it for another kind of training; ``fit`` and its callbacks keep working.
         """
@@ -159,29 +204,32 @@ class Trainer(Layer):
 
     # What a step does on the device, between its data and its metrics: recorded and replayed where possible.
 
-    def _update_weights(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any]:
+    def _update_weights(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any, Any]:
         y_pred = self(x, training=True)
         loss = self.compute_loss(x, y, y_pred, sample_weight)
         variables = self.trainable_weights
         gradients = grad(loss, variables, allow_unused=True) if variables else []
         self.optimizer.update_variables(gradients, variables)
-        return self._compiled().latest or [loss], y_pred  # a compute_loss of one's own has only its total
+        return self._compiled().latest or [loss], y_pred, _masks(y_pred)  # a compute_loss of one's own: only its total
 
-    def _compare(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any]:
+    def _compare(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor], Any, Any]:
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, sample_weight)
-        return self._compiled().latest or [loss], y_pred
+        return self._compiled().latest or [loss], y_pred, _masks(y_pred)
 
-    def _infer(self, x: Any) -> tuple[list[Tensor], Any]:
-        return [], self(x, training=False)
+    def _infer(self, x: Any) -> tuple[list[Tensor], Any, Any]:
+        return [], self(x, training=False), None
 
     def _run(self, step: Any, *arguments: Any) -> Any:
         """The predictions of a step; its losses go to the objective."""
         if self._replayable():
             replay = self._replays.setdefault(step.__name__, Replay())
-            found, y_pred = replay(step, arguments, self._circumstances())
+            found, y_pred, masks = replay(step, arguments, self._circumstances())
+            if masks is not None:  # a replayed step gives plain tensors
+                remaining = iter(masks)
+                y_pred = map_structure(lambda y: with_mask(y, next(remaining)), y_pred)
         else:
-            found, y_pred = step(*arguments)
+            found, y_pred, _ = step(*arguments)
         if found and self.objective is not None:
             self.objective.latest, self.objective.samples = found, len(flatten_structure(y_pred)[0])
         return y_pred
@@ -227,11 +275,23 @@ class Trainer(Layer):
             return self._compiled().compute_loss(labels, predictions, weights, names, penalties)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Feed the metrics with a batch and return all results so far."""
-        predictions, labels, weights = self._per_output(y_pred, y, sample_weight)
+        """Feed the metrics with a batch and return all results so far: on the GPU, when they are read."""
         objective = self._compiled()
-        objective.update_metrics(labels, predictions, weights, self._output_names(y_pred))
-        return objective.results()
+        if not all(backends.on_gpu(p.data) and mask_of(p) is None for p in flatten_structure(y_pred)):
+            self._update_metrics(y, y_pred, sample_weight)
+            return self.get_metrics_result()
+        latest, samples, objective.latest = objective.latest, objective.samples, []
+
+        def look(values: Any) -> None:
+            objective.latest, objective.samples = values[0], samples
+            objective._average()
+            self._update_metrics(*values[1:])
+
+        return self._waiting.add((latest, y, y_pred, sample_weight), look, self.get_metrics_result)
+
+    def _update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
+        predictions, labels, weights = self._per_output(y_pred, y, sample_weight)
+        self._compiled().update_metrics(labels, predictions, weights, self._output_names(y_pred))
 
     def _output_names(self, y_pred: Any) -> list[str]:
         if isinstance(y_pred, dict):
@@ -328,7 +388,7 @@ class Trainer(Layer):
         epochs, initial_epoch = check_count("epochs", epochs, 0), check_count("initial_epoch", initial_epoch, 0)
         if not isinstance(validation_freq, list | tuple | set):
             check_count("validation_freq", validation_freq)
-        objective = self._compiled()
+        self._compiled()
         if validation_split and validation_data is None:
             if not is_array_like(x) or is_list_of_batches(x):
                 raise ValueError("validation_split needs arrays. Received: an iterable; give validation_data with it")
@@ -343,26 +403,7 @@ class Trainer(Layer):
         hooks.add(self.history)
         with random.use(self.random_stream), hooks:
             hooks.on_train_begin(Logs())
-            logs = Logs()
-            (start, done), self._resume_at = self._resume_at or (initial_epoch, 0), None
-            for epoch in range(start, epochs):
-                hooks.on_epoch_begin(epoch, Logs())
-                objective.reset()
-                trained = self._train_epoch(feed, weigh, hooks, done)
-                done = 0
-                if trained is None:  # an iterator gave its last batch in the epoch before
-                    _warn_of_early_end(feed, epoch, epochs)
-                    break
-                logs = trained
-                if validation is not None and _is_due(validation_freq, epoch):
-                    results = self._evaluate(validation, hooks)
-                    logs.update((f"val_{name}", value) for name, value in results.items())
-                hooks.on_epoch_end(epoch, logs)
-                if self.stop_training:
-                    break
-                if feed.used_up and (epoch + 1 < epochs or feed.steps is not None):
-                    _warn_of_early_end(feed, epoch + 1, epochs)
-                    break
+            logs = self._train_epochs(initial_epoch, epochs, feed, weigh, validation, validation_freq, hooks)
             if self.optimizer is not None:
                 self.optimizer.finalize_variable_values(self.trainable_weights)
             hooks.on_train_end(logs)
@@ -374,6 +415,39 @@ class Trainer(Layer):
         """Keras 2's name of :meth:`fit` for iterables of batches."""
         return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **options)
 
+    def _train_epochs(
+        self,
+        initial_epoch: int,
+        epochs: int,
+        feed: Feed,
+        weigh: Any,
+        validation: Feed | None,
+        validation_freq: Any,
+        hooks: CallbackList,
+    ) -> Logs:
+        """Results of the last epoch, validation included."""
+        logs = Logs()
+        (start, done), self._resume_at = self._resume_at or (initial_epoch, 0), None
+        for epoch in range(start, epochs):
+            hooks.on_epoch_begin(epoch, Logs())
+            self.reset_metrics()
+            trained = self._train_epoch(feed, weigh, hooks, done)
+            done = 0
+            if trained is None:  # an iterator gave its last batch in the epoch before
+                _warn_of_early_end(feed, epoch, epochs)
+                break
+            logs = trained
+            if validation is not None and _is_due(validation_freq, epoch):
+                results = self._evaluate(validation, hooks)
+                logs.update((f"val_{name}", value) for name, value in results.items())
+            hooks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+            if feed.used_up and (epoch + 1 < epochs or feed.steps is not None):
+                _warn_of_early_end(feed, epoch + 1, epochs)
+                break
+        return logs
+
     def _train_epoch(self, feed: Feed, weigh: Any, hooks: CallbackList, done: int = 0) -> Logs | None:
         """Results of an epoch after its first ``done`` batches; ``None`` when the feed had no batch left."""
         logs = None
@@ -382,7 +456,7 @@ class Trainer(Layer):
                 continue
             hooks.on_train_batch_begin(step, Logs())
             with postponed_interrupt():  # Ctrl-C leaves the weights of a whole number of steps
-                logs = Logs(self.train_step(batch if weigh is None else _weighted(batch, weigh)))
+                logs = _as_logs(self.train_step(_trimmed(batch if weigh is None else _weighted(batch, weigh))))
             hooks.on_train_batch_end(step, logs)
             if self.stop_training:
                 break
@@ -443,13 +517,14 @@ class Trainer(Layer):
 
     def _evaluate(self, feed: Feed, hooks: CallbackList) -> Logs:
         """Results over one pass; the running results of training are not needed any more and are dropped."""
-        self._compiled().reset()
+        self._compiled()
+        self.reset_metrics()
         hooks.on_test_begin(Logs())
         logs = None
         with no_grad():
             for step, batch in enumerate(feed.batches()):
                 hooks.on_test_batch_begin(step, Logs())
-                logs = Logs(self.test_step(batch))
+                logs = _as_logs(self.test_step(_trimmed(batch)))
                 hooks.on_test_batch_end(step, logs)
         if logs is None:
             raise ValueError(f"{self._title} expected data to evaluate. Received: an iterator without a batch left")
@@ -480,13 +555,17 @@ class Trainer(Layer):
         """
         feed = make_feed(x, None, None, batch_size, False, steps, lambda x, y, weight: self._data(x))
         hooks = self._hooks(callbacks, ProgressBar("predict"), feed, verbose)
-        parts = []
+        parts, coming = [], deque()  # type: ignore[var-annotated]
         with hooks, no_grad():
             hooks.on_predict_begin(Logs())
             for step, batch in enumerate(feed.batches()):
                 hooks.on_predict_batch_begin(step, Logs())
-                parts.append(map_structure(lambda t: t.numpy(), self.predict_step(batch)))
-                hooks.on_predict_batch_end(step, Logs())
+                outputs = self.predict_step(batch)
+                coming.append(fetch(outputs))
+                if len(coming) > 2:  # by now it is there
+                    parts.append(each(Tensor.numpy, coming.popleft()()))
+                hooks.on_predict_batch_end(step, Logs(outputs=outputs))
+            parts.extend(each(Tensor.numpy, wait()) for wait in coming)
             hooks.on_predict_end(Logs())
         if not parts:
             raise ValueError(f"{self._title} expected data to predict from. Received: an iterator without a batch left")
@@ -502,18 +581,20 @@ class Trainer(Layer):
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """One update with one batch; returns the batch's loss, a list of loss and metrics, or a dictionary."""
-        self._compiled().reset()
+        self._compiled()
+        self.reset_metrics()
         batch = self._data(x, y, sample_weight)
         if class_weight is not None:
             batch = _weighted(batch, class_weights_to_sample_weights(class_weight))
         with random.use(self.random_stream), postponed_interrupt():
-            return _as_result(self.train_step(batch), return_dict)
+            return _as_result(_as_logs(self.train_step(_trimmed(batch))), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss, list of loss and metrics, or dictionary of them, of one batch."""
-        self._compiled().reset()
+        self._compiled()
+        self.reset_metrics()
         with no_grad():
-            return _as_result(self.test_step(self._data(x, y, sample_weight)), return_dict)
+            return _as_result(_as_logs(self.test_step(_trimmed(self._data(x, y, sample_weight)))), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch, as NumPy arrays."""
@@ -559,10 +640,33 @@ def _errors_of(title: str) -> Iterator[None]:
         raise kind(f"{title}: {error}") from error
 
 
+def _masks(y_pred: Any) -> list[Tensor | None] | None:
+    """The masks of all predictions; None where there are none."""
+    masks = [mask_of(y) for y in flatten_structure(y_pred)]
+    return masks if any(mask is not None for mask in masks) else None
+
+
+def _trimmed(batch: Batch) -> tuple[Any, ...]:
+    """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``: without what is not there, as in Keras."""
+    x, y, weight = batch
+    return batch if weight is not None else (x,) if y is None else (x, y)
+
+
+def _as_logs(results: dict[str, Any]) -> Logs:
+    """What a step returned, the results of metrics that have several by their own names."""
+    if isinstance(results, LateLogs):
+        return results
+    logs = Logs()
+    for name, value in results.items():
+        logs.update(_as_logs(value) if isinstance(value, dict) else Logs({name: value}))
+    return logs
+
+
 def _weighted(batch: Batch, weigh: Any) -> Batch:
     """The batch with the weights of its samples' classes multiplied into its sample weights."""
     x, y, weight = batch
     by_class = weigh(y)
+    weight = backends.move(weight, backends.on("cpu")) if backends.on_gpu(weight) else weight
     if weight is None:
         return x, y, by_class
     return x, y, weight * by_class.reshape(len(by_class), *[1] * (np.ndim(weight) - 1))
@@ -580,7 +684,7 @@ def _warn_of_early_end(feed: Feed, done: int, epochs: int) -> None:
     warnings.warn(
         f"Training ended early: expected data for {epochs} epochs{wanted}. Received: an iterator that was used up in "
         f"epoch {done}; give a re-iterable object, or an iterator that never ends",
-        stacklevel=3,
+        stacklevel=4,  # the line that calls fit
     )
 
 

@@ -1,0 +1,178 @@
+"""Graphs of layer calls: symbolic tensors, and structures (lists, dictionaries) of tensors and of shapes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyconv import backends, config
+from tinyconv.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinyconv.layers.base import Layer
+
+Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first of all
+
+
+class Call:
+    """One use of a layer on symbolic tensors: an arrow of a model's graph.
+
+    Attributes
+    ----------
+    layer : Layer
+    args, options : tuple, dict
+        What the layer is called with, symbolic tensors anywhere in it.
+    inputs : Symbolic, or list / dict of Symbolic
+        The first argument; a list of all symbolic tensors where there are others besides.
+    shapes : tuple, or list / dict of tuples
+        Of its outputs.
+    """
+
+    _clock = itertools.count()
+
+    def __init__(self, layer: Layer, args: tuple[Any, ...], options: dict[str, Any], shapes: Any) -> None:
+        self.layer, self.args, self.options, self.shapes = layer, args, options, shapes
+        others = [*symbols_in(args[1:]), *symbols_in(options)]
+        self.inputs = [*symbols_in(args[:1]), *others] if others else args[0]
+        self.age = next(Call._clock)
+
+    @property
+    def outputs(self) -> Any:
+        """The symbolic outputs, in the structure of ``shapes``."""
+        index = itertools.count()
+        return map_shapes(lambda shape: Symbolic(shape, self.layer.dtype, None, self, next(index)), self.shapes)
+
+    def run(self, find: Callable[[Symbolic], Any], layer: Layer | None = None) -> Any:
+        """Call the layer (or ``layer`` in its place) with what ``find`` gives for each symbolic tensor."""
+        args, options = map_symbols(find, self.args), map_symbols(find, self.options)
+        return (self.layer if layer is None else layer)(*args, **options)
+
+
+class Symbolic:
+    """A tensor to be: shape and dtype, and the layer call that will compute it. Made by ``Input`` and by layers.
+
+    Attributes
+    ----------
+    shape : tuple of int or None
+        ``None`` for the batch axis.
+    dtype : str
+    call : Call or None
+        ``None`` for an input of the model.
+    index : int
+        Which output of the call it is, when all of them stand in one list.
+    source : Layer or None
+        The ``InputLayer`` that stands for an input in models.
+    """
+
+    source: Layer | None = None
+
+    def __init__(
+        self, shape: Shape, dtype: str | None = None, name: str | None = None, call: Call | None = None, index: int = 0
+    ) -> None:
+        self.shape, self.dtype, self.name = tuple(shape), dtype or config.floatx(), name
+        self.call, self.index = call, index
+
+    def __repr__(self) -> str:
+        origin = self.name or (self.call.layer.name if self.call else "input")
+        return f"<Symbolic {origin}: shape={self.shape}, dtype={self.dtype}>"
+
+    def __array__(self, *_: Any) -> np.ndarray:
+        raise TypeError(f"{self!r} has no values yet: it can only be passed to layers")
+
+
+# --- arguments of calls ----------------------------------------------------------------------------------------
+
+
+def tensors_in(value: Any) -> Iterator[Any]:
+    """Tensors, arrays and symbolic tensors in lists, tuples and dictionaries at any depth, in order."""
+    if _is_tensor(value):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(entry)
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether there is one of :func:`tensors_in`."""
+    return next(tensors_in(value), None) is not None
+
+
+def symbols_in(value: Any) -> Iterator[Symbolic]:
+    """The symbolic tensors among :func:`tensors_in`."""
+    return (x for x in tensors_in(value) if isinstance(x, Symbolic))
+
+
+def map_tensors(f: Callable[[Any], Any], value: Any) -> Any:
+    """``value`` with ``f`` of each of its :func:`tensors_in` in their places; all else stays."""
+    if isinstance(value, dict):
+        return {key: map_tensors(f, entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple) and holds_tensors(value):
+        entries = [map_tensors(f, entry) for entry in value]
+        return entries if isinstance(value, list) else tuple(entries)
+    return f(value) if _is_tensor(value) else value
+
+
+def map_symbols(f: Callable[[Symbolic], Any], value: Any) -> Any:
+    """``value`` with ``f`` of each symbolic tensor in its place; all else stays."""
+    return map_tensors(lambda x: f(x) if isinstance(x, Symbolic) else x, value)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor | Symbolic | np.ndarray) or backends.on_gpu(value)
+
+
+# --- structures of tensors -------------------------------------------------------------------------------------
+
+
+def flatten_structure(structure: Any) -> list[Any]:
+    """Leaves of nested lists, tuples and dictionaries of tensors."""
+    if isinstance(structure, dict):
+        return [leaf for value in structure.values() for leaf in flatten_structure(value)]
+    if isinstance(structure, list | tuple) and _holds_tensors(structure):
+        return [leaf for value in structure for leaf in flatten_structure(value)]
+    return [structure]
+
+
+def map_structure(f: Callable[[Any], Any], structure: Any) -> Any:
+    """Apply ``f`` to one tensor, or to each of a list or dictionary of tensors (sequences become lists)."""
+    if isinstance(structure, dict):
+        return {key: map_structure(f, value) for key, value in structure.items()}
+    if isinstance(structure, list | tuple) and _holds_tensors(structure):
+        return [map_structure(f, value) for value in structure]
+    return f(structure)
+
+
+def _holds_tensors(sequence: Sequence[Any]) -> bool:
+    """Whether a sequence is a structure of tensors or arrays, rather than nested numbers that are one array."""
+    return any(
+        _is_tensor(x) or isinstance(x, dict) or (isinstance(x, list | tuple) and _holds_tensors(x)) for x in sequence
+    )
+
+
+# --- structures of shapes --------------------------------------------------------------------------------------
+
+
+def as_shapes(value: Any) -> Any:
+    """What ``compute_output_shape`` returned, in one form: tuples are shapes; several lie in a list or dictionary."""
+    if isinstance(value, dict):
+        return {key: as_shapes(shape) for key, shape in value.items()}
+    if isinstance(value, list | tuple) and any(isinstance(entry, list | tuple | dict) for entry in value):
+        return [as_shapes(shape) for shape in value]
+    return tuple(value)
+
+
+def flatten_shapes(shapes: Any) -> list[Shape]:
+    """One shape, or those in a list or dictionary, as a list."""
+    found: list[Shape] = []
+    map_shapes(found.append, shapes)
+    return found
+
+
+def map_shapes(f: Callable[[Shape], Any], shapes: Any) -> Any:
+    """Apply ``f`` to one shape, or to each of a list or dictionary of shapes."""
+    if isinstance(shapes, dict):
+        return {key: map_shapes(f, value) for key, value in shapes.items()}
+    return [map_shapes(f, shape) for shape in shapes] if isinstance(shapes, list) else f(shapes)
