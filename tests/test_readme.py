@@ -32,14 +32,15 @@ def test_block_runs_as_printed(block, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_guide_runs_as_printed(tmp_path, monkeypatch):
-    for package in ("sklearn", "matplotlib", "cv2"):
+    for package in ("sklearn", "matplotlib", "cv2", "tensorboard"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "guide"}
     for block in GUIDE:
         run(block, names)
-    pictures = {"model.png", "curves.png", "filters.png", "features.png", "where.png"}
-    assert pictures <= {path.name for path in tmp_path.iterdir()}
+    text = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    made = {path.name for path in tmp_path.iterdir()}
+    assert set(re.findall(r'"(\w+\.(?:png|json|csv|tinyconv|safetensors))"', text)) <= made
 
 
 def test_links_of_the_readme_lead_somewhere():

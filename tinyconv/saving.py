@@ -15,7 +15,6 @@ import contextlib
 import json
 import math
 import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import random, registry
+from tinyconv.files import replacing
 from tinyconv.interop import hdf5, keras_files, keras_weights
 from tinyconv.layers.base import Layer, before_weight
 from tinyconv.models import Functional, Model, Sequential
@@ -161,21 +161,11 @@ def _as_json(description: dict[str, Any]) -> str:
 
 
 def _replace(path: Any, overwrite: bool, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, put in place in one step: no reader sees half a file."""
-    path = Path(os.path.realpath(path))  # a link goes on pointing to the file
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Expected a folder to save to. Received: {path.parent}, which does not exist")
-    if not overwrite and path.exists():
+    """Let ``write`` fill a temporary file that takes the place of ``path``: no reader sees half a file."""
+    if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} exists, and overwrite=False")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # Ctrl-C too
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path, sync=True) as part:
+        write(part)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

@@ -193,6 +193,15 @@ def test_what_is_left_when_training_has_ended(tmp_path, keep):
         assert make_model().fit(X, Y, epochs=3, callbacks=[backup], verbose=0).epoch == [0, 1, 2]
 
 
+def test_what_a_killed_process_was_writing_goes_too(tmp_path):
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    (folder / ".backup.0123abcd.part.safetensors").write_bytes(b"half")
+    model = make_model()
+    model.fit(X, Y, callbacks=[BackupAndRestore(folder)], verbose=0)
+    assert not folder.exists()
+
+
 def test_other_files_in_the_folder_stay(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
     make_model().fit(X, Y, callbacks=[BackupAndRestore(tmp_path)], verbose=0)

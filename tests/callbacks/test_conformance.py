@@ -151,6 +151,26 @@ def test_state_goes_round(kind):
     assert repr(twin.get_state()) == repr(callback.get_state())
 
 
+def test_data_stay_as_they_are_and_results_repeat(kind):
+    runs = []
+    for _ in range(2):
+        tc.set_seed(3)
+        x, y = X.copy(), Y.copy()
+        for array in (x, y):
+            array.setflags(write=False)
+        model = make_model()
+        history = model.fit(x, y, 4, epochs=2, callbacks=[make(kind)], verbose=0).history
+        runs.append([*model.get_weights(), *map(np.asarray, history.values())])
+        np.testing.assert_array_equal(x, X)
+    for first, second in zip(*runs, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_single_sample_is_enough(kind):
+    history = make_model().fit(X[:1], Y[:1], 1, epochs=1, callbacks=[make(kind)], verbose=0)
+    assert all(np.isfinite(values).all() for values in history.history.values())
+
+
 def test_importing_is_light():
     program = "import sys, tinyconv.callbacks; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

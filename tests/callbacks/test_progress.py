@@ -78,6 +78,16 @@ def test_a_message_while_the_bar_moves_is_a_line_of_its_own(model, monkeypatch, 
     assert re.fullmatch(RESULTS, lines[4])
 
 
+@pytest.mark.parametrize("validation_split", [0.0, 0.2])
+def test_what_callbacks_print_after_an_epoch_is_a_line_of_its_own(model, monkeypatch, capsys, validation_split):
+    monkeypatch.setattr("tinyconv.callbacks.progress.is_interactive", lambda: True)
+    hook = tc.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print("epoch", epoch))
+    model.fit(X, Y, 2, epochs=2, callbacks=[hook], validation_split=validation_split)
+    lines = left_on_screen(capsys.readouterr().out)
+    assert [lines[2], lines[5]] == ["epoch 0", "epoch 1"]
+    assert all(re.fullmatch(BOTH if validation_split else RESULTS, lines[i]) for i in (3, 6))
+
+
 def test_small_and_odd_values(model, capsys):
     hook = tc.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(rate=1e-5, zero=0.0, array=[1, 2]))
     model.fit(X, Y, callbacks=[hook])

@@ -57,6 +57,17 @@ def test_replace_or_append(model, tmp_path):
         assert path.read_text().count("epoch") == 1
 
 
+@pytest.mark.parametrize("end", ["1,0.5", "1,", "1,0.5,0.1\n", ""])
+def test_append_to_a_table_whose_last_line_was_cut_off(model, tmp_path, end):
+    """As a killed process leaves it, or an editor."""
+    path = tmp_path / "log.csv"
+    path.write_text(f"epoch,acc,loss\n0,0.5,0.25\n{end}")
+    model.fit(X, Y, epochs=2, callbacks=[CSVLogger(path, append=True)], verbose=0)
+    rows = table(path)
+    assert [row["epoch"] for row in rows] == ["0", *(["1"] if end else []), "0", "1"]
+    assert all(set(row) == {"epoch", "loss", "acc"} and None not in row.values() for row in rows)
+
+
 def test_results_that_come_up_later(model, tmp_path):
     path = tmp_path / "log.csv"
     logger = CSVLogger(path)
@@ -160,17 +171,17 @@ def test_a_file_that_is_something_else(model, tmp_path, text):
 
 
 def test_a_drawing_that_fails_leaves_the_old_picture(model, tmp_path, monkeypatch):
-    from tinyconv import viz
+    from matplotlib.figure import Figure
 
     path = tmp_path / "a.png"
     run(TrainingMonitor(path), model, 2)
     before = path.read_bytes()
 
-    def fail(history, path, title):
-        path.write_bytes(b"half")
+    def fail(self, file, **options):
+        file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(viz, "plot_history", fail)
+    monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(KeyboardInterrupt):
         run(TrainingMonitor(path), model, 2)
     assert path.read_bytes() == before

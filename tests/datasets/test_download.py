@@ -40,13 +40,19 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in bodies:
             length = {"/truncated": len(CONTENT), "/truncated.gz": len(PACKED)}.get(self.path)
             self.answer(bodies[self.path], length)
+        elif self.path in ("/cuts", "/cuts.gz"):  # 60,000 bytes at a time, from where it is asked to go on
+            body = PACKED if self.path.endswith("gz") else CONTENT
+            size = 300 if self.path.endswith("gz") else 60_000
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.server.ranges.append(start)
+            self.answer(body[start : start + size], len(body) - start, status=206 if start else 200)
         elif self.path == "/stalls":
             self.answer(CONTENT[:1000], len(CONTENT), then_wait=True)
         else:
             self.send_error(404)
 
-    def answer(self, body, length=None, then_wait=False):
-        self.send_response(200)
+    def answer(self, body, length=None, then_wait=False, status=200):
+        self.send_response(status)
         self.send_header("Content-Length", str(length or len(body)))
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the client hangs up when it has seen enough
@@ -62,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.released = [], threading.Event()
+    server.asked, server.ranges, server.released = [], [], threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -126,6 +132,21 @@ def test_a_bad_mirror_leaves_nothing_and_the_next_one_is_tried(server, tmp_path,
     get(tmp_path / "file", bad, f"{server.url}/good", timeout=3 if name == "stalls" else 60)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(("name", "step"), [("cuts", 60_000), ("cuts.gz", 300)])
+def test_a_transfer_that_breaks_off_goes_on(server, tmp_path, name, step):
+    server.ranges.clear()
+    get(tmp_path / "file", f"{server.url}/{name}")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.ranges == list(range(0, len(PACKED if name.endswith("gz") else CONTENT), step))
+
+
+def test_a_mirror_that_drips_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyconv.datasets.download.CONNECTIONS", 3)
+    with pytest.raises(DownloadError, match="expected 256000 bytes. Received 180000"):
+        get(tmp_path / "file", f"{server.url}/cuts")
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_error_names_every_mirror_and_the_path(server, tmp_path):

@@ -311,3 +311,41 @@ def test_warnings_do_not_run_a_model_that_has_a_call_of_its_own():
     assert len(caught) == 1
     assert Own.runs == before
     assert found(model) == [("pool_size", "pool"), ("linear_stack", "hidden")], "check_model may"
+
+
+def test_layers_whose_attributes_mean_something_else(recwarn):
+    """The axes of Dot, and what other people call the settings of their layers, are no windows over images."""
+
+    class Own(L.Layer):
+        axes, kernel_size, pool_size, strides, padding, activation = 1, 3, 4, 2, 0, "softmax"
+
+        def call(self, x):
+            return x
+
+    a, b = tc.Input((4,)), tc.Input((4,))
+    dot = tc.Model([a, b], L.Dot(axes=1)([a, b]))
+    dot.compile("sgd", "mse")
+    x = tc.Input((8, 8, 3))
+    own = tc.Model(x, L.Dense(2)(L.Flatten()(L.Conv2D(4, 3, padding="same", activation="relu")(Own()(x)))))
+    own.compile("sgd", "mse")
+    assert found(dot) == found(own) == []
+    image = np.ones((8, 8, 3))
+    assert tc.viz.grad_cam(own, image, 0).shape == tc.viz.saliency(own, image, 0).shape == (8, 8)
+    with pytest.raises(ValueError, match="unknown which pixels"):
+        tc.viz.receptive_field(own, 2)
+
+
+def test_rows_of_padding_may_be_left_out():
+    """230 - 7 = 223 is odd: what is left out is one of three rows of zeros. Without them it is a row of the image."""
+
+    def names(*layers):
+        return [finding.name for finding in check_model(stack(*layers, shape=(224, 224, 3)))]
+
+    assert "not_tiling" not in names(L.ZeroPadding2D(3), L.Conv2D(4, 7, 2))
+    assert "not_tiling" not in names(L.Conv2D(4, 7, 2, padding=3))
+    assert "not_tiling" in names(L.Conv2D(4, 7, 2))
+    assert "not_tiling" in names(L.ZeroPadding2D(((1, 0), (1, 0))), L.Conv2D(4, 2, 2))
+
+
+def test_resnets_tile_their_inputs():
+    assert "not_tiling" not in [finding.name for finding in check_model(tc.applications.ResNet50(weights=None))]

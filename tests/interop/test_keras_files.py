@@ -447,6 +447,15 @@ def loop(file):
     file["layers/conv2d/again"] = file["layers"]
 
 
+def exponential(file):
+    """Two links to the next group in each of forty: a million million paths."""
+    group = file["layers"].create_group("more")
+    for _ in range(40):
+        inner = group.create_group("a")
+        group["b"] = inner
+        group = inner
+
+
 def outside(file):
     del file["layers/conv2d/vars/0"]
     file["layers/conv2d/vars"].create_dataset("0", (3, 3, 3, 4), "f4", external=[("/etc/passwd", 0, 432)])
@@ -469,6 +478,7 @@ def drop(name):
         relink(np.zeros((3, 3, 4, 3), "f4")),
         huge,
         loop,
+        exponential,
         outside,
         drop("layers/conv2d"),
         drop("layers"),

@@ -128,6 +128,20 @@ def test_keep_aspect_ratio(height, width, size):
     np.testing.assert_array_equal(got, np.asarray(cut.resize(size[::-1], Image.Resampling.NEAREST)))
 
 
+@given(height=sizes, width=sizes, size=st.tuples(sizes, sizes), interpolation=st.sampled_from(["bilinear", "lanczos"]))
+def test_filters_see_beyond_the_cut(height, width, size, interpolation):
+    """As in Keras: Pillow resizes a box of the image, and its filters reach over the edges of the box."""
+    image = pixels(height, width, 3)
+    got = load_img(as_file(Image.fromarray(image)), "rgb", size, interpolation, keep_aspect_ratio=True)
+    kept_h = max(min(height, width * size[0] // size[1]), 1)
+    kept_w = max(min(width, height * size[1] // size[0]), 1)
+    top, left = (height - kept_h) // 2, (width - kept_w) // 2
+    how = Image.Resampling[interpolation.upper()]
+    rows = Image.fromarray(image).resize((size[1], height), how, box=(left, 0, left + kept_w, height))
+    expected = np.asarray(rows.resize(size[::-1], how, box=(0, top, size[1], top + kept_h)))
+    np.testing.assert_allclose(got.astype(int), expected.astype(int), atol=2)
+
+
 KERNELS = {  # written from the definitions, with their radius
     "bilinear": (1, lambda t: 1 - t),
     "bicubic": (2, lambda t: 1.5 * t**3 - 2.5 * t**2 + 1 if t < 1 else -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2),

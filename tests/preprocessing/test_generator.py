@@ -244,3 +244,10 @@ def test_keras_2_positional_order():
         )  # fmt: skip
     assert (generator.rotation_range, generator.shear_range, generator.zoom_range) == (1, 3, (0.6, 1.4))
     assert (generator.fill_mode, generator.cval, generator.rescale, generator.dtype) == ("wrap", 6.0, 0.5, "float64")
+
+
+@pytest.mark.parametrize("setting", ["zca_whitening", "featurewise_std_normalization", "samplewise_std_normalization"])
+def test_warnings_point_to_the_line_that_asked(setting):
+    with pytest.warns(UserWarning, match=f"{setting} switches") as caught:
+        ImageDataGenerator(**{setting: True})
+    assert {warning.filename for warning in caught} == {__file__}

@@ -272,7 +272,7 @@ def fake_dot(folder, script, monkeypatch):
 def test_graphviz_gets_the_text_and_the_options(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
-    fake_dot(folder, 'for last; do :; done\n{ echo "$1 $2"; cat; } > "$last"', monkeypatch)
+    fake_dot(folder, 'echo "$*"; cat', monkeypatch)
     model = inception()
     path = tc.viz.plot_model(model, tmp_path / "model.png", dpi=70, show_shapes=True)
     options, _, text = path.read_text().partition("\n")

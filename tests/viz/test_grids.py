@@ -179,3 +179,17 @@ def test_without_matplotlib_only_drawing_fails(monkeypatch):
     ):
         with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
             draw()
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_long_titles_stay_within_their_image(count, tmp_path):
+    """As drawn: no title leaves the figure, meets another one, or lies on an image."""
+    names = ["a class with a long name", "another class, whose name is still longer", "incomprehensibilities"]
+    truth, path = [i % 3 for i in range(count)], tmp_path / "images.png"
+    figure = tc.viz.plot_images(np.zeros((count, 8, 8)), truth, [0] * count, names, path=path, title="Images")
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    width = figure.bbox.width
+    assert all(box.x0 >= 0 and box.x1 <= width for box in boxes)
+    drawn = [axes.get_window_extent() for axes in figure.axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in [*boxes[:i], *drawn])

@@ -83,10 +83,14 @@ def test_pyplot_is_not_touched(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "error"), [("curve.bmp", ValueError), ("missing/curve.png", FileNotFoundError)]
+    ("path", "error", "told"),
+    [
+        ("curve.bmp", ValueError, r"curve\.bmp"),
+        ("missing/curve.png", FileNotFoundError, "missing, which does not exist"),
+    ],
 )
-def test_no_file_is_left_behind(tmp_path, path, error):
-    with pytest.raises(error, match="Received: .*curve"):
+def test_no_file_is_left_behind(tmp_path, path, error, told):
+    with pytest.raises(error, match=f"Received: .*{told}"):
         tc.viz.plot_history(HISTORY, tmp_path / path)
     assert list(tmp_path.iterdir()) == []
 
@@ -96,8 +100,8 @@ def test_an_old_picture_survives_a_failure(tmp_path, monkeypatch):
     path.write_bytes(b"old")
     from matplotlib.figure import Figure
 
-    def fail(self, name, **options):
-        name.write_bytes(b"half of a pict")
+    def fail(self, file, **options):
+        file.write(b"half of a pict")
         raise OSError("disk full")
 
     monkeypatch.setattr(Figure, "savefig", fail)
@@ -153,3 +157,11 @@ def test_a_class_without_samples():
 def test_bad_matrices(matrix, names, message):
     with pytest.raises(ValueError, match=message):
         tc.viz.plot_confusion_matrix(matrix, names)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 30])
+def test_epochs_are_whole_numbers(epochs):
+    figure = tc.viz.plot_history({"loss": list(range(epochs))})
+    ticks = figure.axes[0].get_xticks()
+    assert (ticks == ticks.round()).all()
+    assert 0 in ticks

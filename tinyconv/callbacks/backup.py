@@ -15,8 +15,8 @@ import numpy as np
 from tinyconv.callbacks import snapshot
 from tinyconv.callbacks.base import Callback, Logs
 from tinyconv.callbacks.checkpoint import check_save_freq
-from tinyconv.callbacks.files import replacing
 from tinyconv.callbacks.snapshot import Snapshot
+from tinyconv.files import replacing
 
 _VERSION = 1
 
@@ -132,7 +132,8 @@ class BackupAndRestore(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Remove the backup."""
         if self.delete_checkpoint:
-            for path in (self._path, self._previous):
+            unfinished = Path(self.backup_dir).glob(".backup.*.part.safetensors")  # of processes that were killed
+            for path in (self._path, self._previous, *unfinished):
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # other files are in it
                 os.rmdir(self.backup_dir)
@@ -161,10 +162,8 @@ class BackupAndRestore(Callback):
         data = save(arrays, {"backup": json.dumps(facts, default=lambda value: value.tolist())})
         if self.double_checkpoint and self._path.exists():
             os.replace(self._path, self._previous)
-        with replacing(self._path) as path, open(path, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with replacing(self._path, make_folder=True, sync=True) as path:
+            path.write_bytes(data)
 
     def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Arrays and facts of the newest backup that is whole."""

@@ -164,6 +164,9 @@ class Callback:
         """Go on from what :meth:`get_state` returned; called after ``on_train_begin``."""
         vars(self).update(state)
 
+    def _make_room(self) -> None:
+        """Other callbacks are about to look at the results of an epoch, and may print: a bar goes out of the way."""
+
     def _release(self) -> None:
         """The run is over, possibly by an exception: give back what is still open."""
 
@@ -238,8 +241,11 @@ class CallbackList:
         if not hook.startswith("on_"):
             raise AttributeError(hook)
         hooks = [getattr(callback, hook) for callback in sorted(self.callbacks, key=lambda c: c._goes_last)]
+        before = [callback._make_room for callback in self.callbacks] if hook == "on_epoch_end" else []
 
         def call_all(*args: Any) -> None:
+            for call in before:
+                call()
             for call in hooks:
                 call(*args)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tinyconv.callbacks.base import Callback, Logs
-from tinyconv.callbacks.files import replacing
+from tinyconv.files import replacing
 
 _MISSING = "NA"
 
@@ -57,6 +57,7 @@ class CSVLogger(Callback):
                 reader = csv.DictReader(file, delimiter=self.separator, restval=_MISSING)
                 self._rows = [{name: row[name] for name in row if name is not None} for row in reader]
                 self._columns = list(reader.fieldnames or ()) or None
+            self._replace()  # with whole lines: the last may have been cut off
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write a line."""
@@ -66,10 +67,15 @@ class CSVLogger(Callback):
         self._rows.append(row)
         if self._columns != columns:
             self._columns = columns
-            with replacing(self.filename) as path:
-                self._write(path, "w", self._rows)
+            self._replace()
         else:
             self._write(self.filename, "a", [row])
+
+    def _replace(self) -> None:
+        """Write the whole table, if there is one."""
+        if self._columns:
+            with replacing(self.filename, make_folder=True) as path:
+                self._write(path, "w", self._rows)
 
     def _write(self, path: Any, mode: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write or append lines, in one piece."""
@@ -86,9 +92,7 @@ class CSVLogger(Callback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on after the table, which the file may be ahead of."""
         super().set_state(state)
-        if self._columns:
-            with replacing(self.filename) as path:
-                self._write(path, "w", self._rows)
+        self._replace()
 
 
 def _plain(value: Any) -> Any:

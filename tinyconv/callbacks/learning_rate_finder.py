@@ -183,14 +183,10 @@ class LearningRateFinder(Callback):
         """
         if not self.losses:
             raise ValueError("There is nothing to draw before a trial. Received: no steps")
-        try:
-            from matplotlib import style
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("Drawing needs Matplotlib: pip install matplotlib") from error
+        from tinyconv.viz.figures import matplotlib, new_figure, save
 
-        with style.context("ggplot"):
-            figure = Figure(figsize=(8, 6))
+        with matplotlib("style").context("ggplot"):
+            figure = new_figure(8, 6)
             axes = figure.add_subplot()
             axes.plot(self.learning_rates, self.smoothed_losses, label="smoothed loss")
             try:
@@ -202,9 +198,7 @@ class LearningRateFinder(Callback):
                 axes.plot([rate], [loss], "o", label=f"suggestion: {rate:.2e}")
             axes.set(title="Learning Rate Finder", xlabel="Learning rate", ylabel="Loss", xscale="log")
             axes.legend()
-            if path is not None:
-                figure.savefig(path)
-        return figure
+            return save(figure, path)
 
 
 def find_learning_rate(

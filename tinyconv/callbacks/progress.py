@@ -40,7 +40,7 @@ class ProgressBar(Callback):
     def _begin(self) -> None:
         self._start = time.perf_counter()
         if self.params["verbose"] == 1 and is_interactive():
-            from tqdm.auto import tqdm
+            from tqdm import tqdm  # not tqdm.auto: its widget stays in a saved notebook, stuck at 0, and may be missing
 
             self._bar = tqdm(
                 total=self.params["steps"],
@@ -70,7 +70,7 @@ class ProgressBar(Callback):
             self._bar.close()
             self._bar = None
 
-    _release = close
+    _make_room = _release = close
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Say how many samples there are, where that is known."""

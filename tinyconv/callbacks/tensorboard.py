@@ -171,7 +171,7 @@ class TensorBoard(Callback):
         self._write(kind, step=step, summary=proto.Summary(value=values))
 
     def _write_weights(self, epoch: int) -> None:
-        from tinyconv.saving import weight_names
+        from tinyconv.models.weights import weight_names
 
         proto = _proto("summary")
         values = []

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from tinyconv.callbacks.base import BaseLogger, Logs
-from tinyconv.callbacks.files import replacing
 from tinyconv.callbacks.history import record
+from tinyconv.files import replacing
 
 
 class TrainingMonitor(BaseLogger):
@@ -70,14 +70,14 @@ class TrainingMonitor(BaseLogger):
         """Record, write and draw."""
         record(self.H, Logs((name, value) for name, value in Logs(logs or {}).items() if _is_number(value)))
         if self.jsonPath is not None:
-            with replacing(self.jsonPath) as path:
+            with replacing(self.jsonPath, make_folder=True) as path:
                 path.write_text(json.dumps(self.H), encoding="utf-8")
         epochs = max(map(len, self.H.values()), default=0)
         if epochs > 1:
             from tinyconv.viz import plot_history
 
-            with replacing(self.figPath) as path:
-                plot_history(self.H, path, title=f"Training Loss and Accuracy [Epoch {epochs}]")
+            os.makedirs(os.path.dirname(self.figPath) or ".", exist_ok=True)
+            plot_history(self.H, self.figPath, title=f"Training Loss and Accuracy [Epoch {epochs}]")
 
     def get_state(self) -> dict[str, Any]:
         """The results so far."""

@@ -6,15 +6,15 @@ import argparse
 import contextlib
 import json
 import math
-import os
 import re
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 FAILED, INTERRUPTED = 1, 130
+PICTURES = (".png", ".svg", ".pdf")
+OF_OTHERS = (".onnx", ".pt", ".pth", ".pb", ".tflite", ".ckpt", ".npz", ".npy", ".pkl", ".json", *PICTURES)
 
 Run = Callable[[argparse.Namespace], int | None]
 
@@ -157,15 +157,19 @@ def check_target(path: Path, force: bool = True) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the body succeeded."""
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")  # keeps its ending, which means something
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def check_picture(option: str, path: Path) -> None:
+    """Raise early unless ``path`` ends in a format of pictures."""
+    if path.suffix.lower() not in PICTURES:
+        raise UsageError(f"{option} must end in {', '.join(PICTURES)}. Received: {path}")
+
+
+def check_model_name(option: str, path: Path) -> None:
+    """Raise early when ``path`` ends in a format that is not that of the model files written here."""
+    if path.suffix.lower() in OF_OTHERS:
+        raise UsageError(
+            f"{option} must end in .safetensors, .weights.h5, .h5, .keras, or in what is no other format's, such as "
+            f".tinyconv. Received: {path}"
+        )
 
 
 def load(path: Path) -> Any:

@@ -28,8 +28,8 @@ NEEDED = {  # module -> distributions that bring it
     "safetensors": ("safetensors",), "tqdm": ("tqdm",),
 }  # fmt: skip
 OPTIONAL = {
-    "sklearn": ("scikit-learn",), "h5py": ("h5py",), "cupy": ("cupy-cuda12x", "cupy-cuda13x", "cupy"),
-    "threadpoolctl": ("threadpoolctl",),
+    "sklearn": ("scikit-learn",), "h5py": ("h5py",), "tensorboard": ("tensorboard",),
+    "cupy": ("cupy-cuda12x", "cupy-cuda13x", "cupy"), "threadpoolctl": ("threadpoolctl",),
 }  # fmt: skip
 SLOWING = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 MUCH = 500_000_000  # bytes of old kernels that are worth a word

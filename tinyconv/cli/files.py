@@ -12,17 +12,14 @@ from tinyconv.cli.common import (
     add_command,
     add_json,
     as_size,
+    check_model_name,
+    check_picture,
     check_target,
     load,
     print_facts,
     print_json,
     print_table,
-    replacing,
 )
-
-PICTURES = (".png", ".svg", ".pdf")
-_OF_KERAS = (".h5", ".hdf5", ".keras")
-_OF_OTHERS = (".onnx", ".pt", ".pth", ".pb", ".tflite", ".ckpt", ".npz", ".npy", ".pkl", ".json", *PICTURES)
 
 
 def add_info(commands: Any) -> None:
@@ -38,7 +35,7 @@ def add_info(commands: Any) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Print the facts about a file."""
-    tensors = None if args.file.suffix in _OF_KERAS else _weights_only(args.file)
+    tensors = _weights_only(args.file)
     if tensors is None:
         found = facts(args.file, load(args.file))
         shown = {**found, "size": as_size(found["size"])}
@@ -88,11 +85,14 @@ def _named(part: Any) -> Any:
 
 
 def _weights_only(path: Path) -> list[dict[str, Any]] | None:
-    """Names, shapes and types of the tensors in a safetensors file that describes no model; else None."""
+    """Names, shapes and types of the tensors in a file that describes no model; None for all other files."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
+    with open(path, "rb") as start:
+        if start.read(8) == b"\x89HDF\r\n\x1a\n":
+            return _weights_of_hdf5(path)
     try:
         with safe_open(path, framework="numpy") as file:
             if "model" in json.loads((file.metadata() or {}).get("tinyconv", "{}")):
@@ -101,6 +101,27 @@ def _weights_only(path: Path) -> list[dict[str, Any]] | None:
             return [{"name": name, "shape": part.get_shape(), "dtype": part.get_dtype()} for name, part in parts]
     except (SafetensorError, ValueError, TypeError):
         return None  # load_model says what is wrong
+
+
+def _weights_of_hdf5(path: Path) -> list[dict[str, Any]] | None:
+    """The same of a file of Keras."""
+    from tinyconv.interop import hdf5
+
+    h5py = hdf5.require_h5py()
+    tensors: list[dict[str, Any]] = []
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.shape is not None:
+            tensors.append({"name": name, "shape": list(node.shape), "dtype": str(node.dtype)})
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" in file.attrs or "tinyconv" in file.attrs:
+                return None
+            file.visititems(visit)
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return None  # load_model says what is wrong
+    return tensors
 
 
 def add_summary(commands: Any) -> None:
@@ -138,12 +159,10 @@ def plot(args: argparse.Namespace) -> None:
     import tinyconv as tc
 
     target = args.output or args.model.with_suffix(".png")
-    if target.suffix.lower() not in PICTURES:
-        raise UsageError(f"--output must end in {', '.join(PICTURES)}. Received: {target}")
+    check_picture("--output", target)
     check_target(target)
     model = load(args.model)
-    with replacing(target) as temporary:
-        tc.viz.plot_model(model, temporary, show_shapes=args.shapes, show_layer_names=not args.no_names)
+    tc.viz.plot_model(model, target, show_shapes=args.shapes, show_layer_names=not args.no_names)
     print(target)
 
 
@@ -168,14 +187,10 @@ def convert(args: argparse.Namespace) -> None:
     """Read one file, write the other."""
     if args.target.resolve() in (args.source.resolve(), args.architecture and args.architecture.resolve()):
         raise UsageError(f"SOURCE and TARGET must be different files. Received: {args.target}")
-    if args.target.suffix.lower() in _OF_OTHERS:
-        raise UsageError(
-            "TARGET must end in .safetensors, .weights.h5, .h5, .keras, or in what is no other format's, such as "
-            f".tinyconv. Received: {args.target}"
-        )
+    check_model_name("TARGET", args.target)
     check_target(args.target, args.force)
     if args.architecture is None:
-        if args.source.suffix not in _OF_KERAS and _weights_only(args.source) is not None:
+        if _weights_only(args.source) is not None:
             raise UsageError(f"{args.source} holds weights only: --architecture must name a model file they belong to")
         model = load(args.source)
     else:

@@ -18,6 +18,8 @@ from tinyconv.cli.common import (
     UsageError,
     add_command,
     add_json,
+    check_model_name,
+    check_picture,
     check_target,
     load,
     positive,
@@ -26,8 +28,8 @@ from tinyconv.cli.common import (
     print_table,
     quiet,
     rate,
-    replacing,
 )
+from tinyconv.files import replacing
 
 NETWORKS = {"lenet": "LeNet", "minivggnet": "MiniVGGNet", "shallownet": "ShallowNet"}
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "adamw")
@@ -66,6 +68,10 @@ def add_train(commands: Any) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train, save, report."""
+    if args.output:
+        check_model_name("--output", args.output)
+    if args.plot:
+        check_picture("--plot", args.plot)
     for path in filter(None, (args.output, args.history, args.plot)):
         check_target(path)
     if args.seed < 0:
@@ -111,8 +117,7 @@ def _write_results(args: argparse.Namespace, model: Any, history: dict[str, list
         with replacing(args.history) as temporary:
             temporary.write_text(json.dumps(history, indent=2) + "\n")
     if args.plot:
-        with replacing(args.plot) as temporary:
-            tc.viz.plot_history(history, temporary)
+        tc.viz.plot_history(history, args.plot)
     named = {"model": args.output, "history": args.history, "curve": args.plot}
     return {name: path for name, path in named.items() if path}
 
@@ -256,18 +261,15 @@ def _read_images(args: argparse.Namespace, model: Any) -> tuple[list[str], np.nd
 
 def _read_image(path: Path, depth: int, height: int, width: int) -> np.ndarray:
     """Pixels from 0 to 255, (height, width, depth), RGB or grey."""
-    try:
-        import cv2
-    except ImportError:
-        raise ImportError("Reading images needs OpenCV: pip install opencv-python") from None
+    import tinyconv as tc
+    from tinyconv.preprocessing.opencv import opencv
+
     if depth not in (1, 3):
         raise ValueError(f"Expected a model for grey or colour images. Received: one with {depth} channels")
+    cv2 = opencv()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said once
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if depth == 1 else cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise ValueError(f"{path} is not an image that OpenCV reads, or it is damaged")
+    image = tc.preprocessing.load_img(path, "grayscale" if depth == 1 else "rgb")
     if image.shape[:2] != (height, width):
         smaller = image.shape[0] > height and image.shape[1] > width
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return image.reshape(height, width, 1) if depth == 1 else image[..., ::-1]  # BGR -> RGB
+    return image.reshape(height, width, depth)

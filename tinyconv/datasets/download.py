@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tinyconv.files import replacing
+
 __all__ = ["DownloadError", "download", "home"]
 
 BLOCK = 1 << 16
+CONNECTIONS = 20  # to one mirror for one file
 
 
 class DownloadError(OSError):
@@ -45,6 +47,8 @@ def download(
     urls: Sequence[str], path: str | os.PathLike[str], sha256: str, size: int, *, timeout: float = 10.0
 ) -> Path:
     """Fetch a file from the first mirror that delivers it intact.
+
+    A transfer that breaks off goes on where it stopped, if the mirror can do that.
 
     A URL that ends in ``.gz`` for a path that does not is unpacked on the way: `sha256` and `size` are those
     of the file as it is stored, and therefore the same whichever mirror compressed it.
@@ -102,40 +106,61 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _fetch(url: str, path: Path, sha256: str, size: int, timeout: float) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     digest, received = hashlib.sha256(), 0
-    try:
-        with open(part, "xb") as file:
-            for block in _blocks(url, unpack=url.endswith(".gz") and path.suffix != ".gz", timeout=timeout):
-                received += len(block)
-                if received > size:
-                    raise ValueError(f"expected {size} bytes. Received more")
-                digest.update(block)
-                file.write(block)
+    with replacing(path, make_folder=True) as part, open(part, "xb") as file:
+        for block in _blocks(url, unpack=url.endswith(".gz") and path.suffix != ".gz", timeout=timeout):
+            received += len(block)
+            if received > size:
+                raise ValueError(f"expected {size} bytes. Received more")
+            digest.update(block)
+            file.write(block)
         if received < size:
             raise ValueError(f"expected {size} bytes. Received {received}")
         if digest.hexdigest() != sha256:
             raise ValueError(f"expected SHA-256 {sha256}. Received {digest.hexdigest()}")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
 def _blocks(url: str, *, unpack: bool, timeout: float) -> Iterator[bytes]:
     """The content behind a URL, block by block, with a progress bar on a terminal."""
-    # Here, not above: importing these takes longer than importing all of tinyconv.datasets.
-    from urllib.request import Request, urlopen
-
+    # Here, not above: importing this takes longer than importing all of tinyconv.datasets.
     from tqdm import tqdm
 
     inflater = zlib.decompressobj(wbits=31) if unpack else None  # 31: a gzip header and trailer
-    with urlopen(Request(url, headers={"User-Agent": "tinyconv"}), timeout=timeout) as response:
-        length = int(response.headers.get("Content-Length") or 0) or None
-        name = url.rsplit("/", 1)[-1]
-        # disable=None: drawn on a terminal only
-        with tqdm(total=length, desc=name, unit="B", unit_scale=True, disable=None) as bar:
-            while block := response.read(BLOCK):
-                bar.update(len(block))
-                yield inflater.decompress(block) if inflater else block
+    # disable=None: drawn on a terminal only
+    with tqdm(desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, disable=None) as bar:
+        for block, length in _transfer(url, timeout):
+            bar.total = length
+            bar.update(len(block))
+            yield inflater.decompress(block) if inflater else block
+
+
+def _transfer(url: str, timeout: float) -> Iterator[tuple[bytes, int | None]]:
+    """Blocks and the length of the whole; where a connection breaks off, another one goes on from there."""
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    received, length = 0, None
+    failure: Exception | None = None
+    for _ in range(CONNECTIONS):
+        begun = received
+        headers = {"User-Agent": "tinyconv", **({"Range": f"bytes={received}-"} if received else {})}
+        try:
+            with urlopen(Request(url, headers=headers), timeout=timeout) as response:
+                if received and response.status != 206:  # it would begin anew
+                    break
+                length, failure = length or int(response.headers.get("Content-Length") or 0) or None, None
+                while block := response.read(BLOCK):
+                    received += len(block)
+                    yield block, length
+        except (OSError, HTTPException) as error:
+            if length is None or received == begun:
+                raise
+            failure = error
+        if length is None or received >= length or received == begun:
+            break
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        failure = None  # it holds this frame, and with it sockets

@@ -6,8 +6,9 @@ They are data that may be damaged or lie: links are not followed, and sizes are 
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -43,6 +44,18 @@ def reading(source: Any, title: Any) -> Iterator[Any]:
             yield file
     except (OSError, RuntimeError, KeyError, OverflowError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"{title} is not a Keras file, or it is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def writing(target: IO[bytes]) -> Iterator[Any]:
+    """A new file as a context, made in memory and in the end written to ``target``.
+
+    HDF5 itself is not let near the disk: where that is full, the library takes the whole process down.
+    """
+    buffer = io.BytesIO()
+    with require_h5py().File(buffer, "w") as file:
+        yield file
+    target.write(buffer.getbuffer())
 
 
 def child(group: Any, name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinyconv import initializers, layers, registry
 from tinyconv.layers.base import Layer, Symbolic, _constructor_arguments, flatten_structure, map_structure
+from tinyconv.layers.graph import map_symbols
 from tinyconv.models import Functional, Model, Sequential
 from tinyconv.models.functional import _key
 
@@ -305,8 +306,8 @@ def _functional_config(model: Functional) -> dict[str, Any]:
 
     for call in model._calls:
         calls = nodes.setdefault(id(call.layer), [])
-        options = registry.serialize(call.options)
-        calls.append({"args": [map_structure(symbol, call.inputs)], "kwargs": options})
+        options = registry.serialize(map_symbols(symbol, call.options))
+        calls.append({"args": registry.serialize([map_symbols(symbol, a) for a in call.args]), "kwargs": options})
         for tensor in flatten_structure(call.outputs):
             places[_key(tensor)] = [call.layer.name, len(calls) - 1, tensor.index]
     inputs = {id(tensor.source): tensor for tensor in model.inputs}

@@ -71,13 +71,12 @@ def write_model(path: Path, model: Model, header: str, state: Mapping[str, np.nd
     zipped : bool
         Whether in Keras 3's form (``.keras``), or as HDF5.
     """
-    h5py = hdf5.require_h5py()
     try:
         config = json.dumps(keras_config.to_keras(model))
     except ValueError:  # Keras has no words for it
         config = None
     if not zipped:
-        with h5py.File(path, "w") as file:
+        with open(path, "wb") as target, hdf5.writing(target) as file:
             file.attrs[_ENTRY] = header
             file.attrs["keras_version"], file.attrs["backend"] = keras_weights.WRITTEN_AS, "tensorflow"
             if config is not None:
@@ -85,17 +84,15 @@ def write_model(path: Path, model: Model, header: str, state: Mapping[str, np.nd
             keras_weights.write_keras2(model, file.create_group("model_weights"))
             _write_state(file, state)
         return
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        keras_weights.write_keras3(model, file)
-        _write_state(file, state)
     with zipfile.ZipFile(path, "w") as archive:
         metadata = {"keras_version": keras_weights.WRITTEN_AS, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}
         archive.writestr("metadata.json", json.dumps(metadata))
         if config is not None:
             archive.writestr(_CONFIG, config)
         archive.writestr(f"{_ENTRY}.json", header)
-        archive.writestr(_WEIGHTS, buffer.getbuffer())
+        with archive.open(_WEIGHTS, "w", force_zip64=True) as member, hdf5.writing(member) as file:
+            keras_weights.write_keras3(model, file)
+            _write_state(file, state)
 
 
 def _write_state(file: Any, state: Mapping[str, np.ndarray]) -> None:
@@ -106,7 +103,7 @@ def _write_state(file: Any, state: Mapping[str, np.ndarray]) -> None:
 
 def write_weights(path: Path, model: Any, nested: bool) -> None:
     """Write the weights alone, in the layout of Keras 3 (``nested``) or in that of Keras 2."""
-    with hdf5.require_h5py().File(path, "w") as file:
+    with open(path, "wb") as target, hdf5.writing(target) as file:
         (keras_weights.write_keras3 if nested else keras_weights.write_keras2)(model, file)
 
 

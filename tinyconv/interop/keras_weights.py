@@ -25,7 +25,6 @@ from tinyconv.models import Functional, Sequential
 from tinyconv.models.weights import Stored, Transfer, weight_names
 
 WRITTEN_AS = "3.0.0"  # the version of Keras whose layout is written
-_DEEPEST = 64
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -172,7 +171,7 @@ def _places(model: Layer) -> list[_Place]:
 
 
 def _plan_keras3(transfer: Transfer, model: Layer, file: Any, by_name: bool) -> None:
-    found = {path: (name, arrays) for path, name, arrays in _entries(file, "", 0)}
+    found = {path: (name, arrays) for path, name, arrays in _entries(file, "", {file.id})}
     places = [place for place in _places(model) if place.weights]
     if not found:
         raise ValueError("it holds no weights in a layout of Keras")
@@ -195,22 +194,23 @@ def _without_count(layer: Layer, arrays: list[Stored]) -> list[Stored]:
     return arrays[:2] if type(layer).__name__ == "Normalization" and len(arrays) == 3 else arrays
 
 
-def _entries(group: Any, path: str, depth: int) -> Iterator[tuple[str, str, list[Stored]]]:
+def _entries(group: Any, path: str, seen: set[Any]) -> Iterator[tuple[str, str, list[Stored]]]:
     """Path, layer name and arrays of every group with ``vars`` in it."""
-    if depth > _DEEPEST:
-        raise ValueError(f"its groups are nested more than {_DEEPEST} deep")
     h5py = hdf5.require_h5py()
     for key in group:
         inner = hdf5.child(group, key)
         if not isinstance(inner, h5py.Group):
             continue
+        if inner.id in seen:  # loops, and branches that meet again: more paths than time
+            raise ValueError(f"the group {inner.name!r} has several places")
+        seen.add(inner.id)
         if key == "vars":
             numbers = sorted((k for k in inner if k.isdigit()), key=int)
             arrays = [hdf5.stored(inner, number, f"{path}vars/{number}") for number in numbers]
             yield path, hdf5.attribute(inner, "name") or "", arrays
         else:
             step = "layers" if key == "_layer_checkpoint_dependencies" else key  # its name before Keras 3
-            yield from _entries(inner, f"{path}{step}/", depth + 1)
+            yield from _entries(inner, f"{path}{step}/", seen)
 
 
 def _is_state(path: str) -> bool:

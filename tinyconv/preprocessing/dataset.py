@@ -16,7 +16,7 @@ from tinyconv.geometry import check_data_format
 from tinyconv.preprocessing.files import check_color_mode, check_size, img_to_array, load_img
 from tinyconv.preprocessing.folders import list_classes, list_images_of_classes
 from tinyconv.preprocessing.prefetching import map_ahead
-from tinyconv.preprocessing.resampling import TENSORFLOW, centre_crop, check_interpolation, resize_image
+from tinyconv.preprocessing.resampling import TENSORFLOW, centre_box, check_interpolation, resize_image
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 LABEL_MODES = ("int", "categorical", "binary", None)
@@ -206,7 +206,8 @@ def _read(
 ) -> np.ndarray:
     image = load_img(path, color_mode).astype(np.float32)
     if crop:
-        image = centre_crop(image, size)
+        (top, bottom), (left, right) = centre_box((image.shape[0], image.shape[1]), size)
+        image = image[top:bottom, left:right]
     elif pad:
         image = _pad(image, size)
     return img_to_array(resize_image(image, size, interpolation, antialias=False), data_format, np.float32)

@@ -6,16 +6,16 @@ Images are arrays here, where Keras has Pillow's objects: (H, W, C), uint8, red 
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyconv import config
+from tinyconv.files import replacing
 from tinyconv.geometry import check_data_format
 from tinyconv.preprocessing.opencv import opencv
-from tinyconv.preprocessing.resampling import PILLOW, centre_crop, check_interpolation, resize_image
+from tinyconv.preprocessing.resampling import PILLOW, centre_box, check_interpolation, resize_image
 
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
 _SHORT = {"jpg": "jpeg", "tif": "tiff"}
@@ -71,7 +71,9 @@ def load_img(
     if target_size is None:
         return image
     size = check_size("target_size", target_size)
-    return resize_image(centre_crop(image, size) if keep_aspect_ratio else image, size, interpolation, antialias=True)
+    height, width = image.shape[:2]
+    box = centre_box((height, width), size) if keep_aspect_ratio else None
+    return resize_image(image, size, interpolation, antialias=True, box=box)
 
 
 def check_color_mode(color_mode: str) -> int:
@@ -257,21 +259,12 @@ def save_img(
         raise ValueError("Expected 1 or 3 channels for a JPEG, which has no transparency. Received: 4")
     if image.shape[2] > 1:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    write_atomically(path, cv2.imencode(ending, image, _options(cv2, ending, **kwargs))[1].tobytes())
+    data = cv2.imencode(ending, image, _options(cv2, ending, **kwargs))[1]
+    with replacing(path) as part:
+        part.write_bytes(data)
 
 
 def _options(cv2: Any, ending: str, quality: int | None = None) -> list[int]:
     if quality is None:
         return []
     return [cv2.IMWRITE_WEBP_QUALITY if ending == ".webp" else cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name beside ``path``, then give it its name."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

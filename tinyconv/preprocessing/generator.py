@@ -1,4 +1,7 @@
-"""``ImageDataGenerator``: endless batches of randomly transformed images, from arrays or from a directory."""
+"""``ImageDataGenerator``: its settings, and endless batches of randomly transformed images, from arrays or files.
+
+What it does to single images is in ``random_transforms`` and ``standardization``.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import config, random
+from tinyconv import config
 from tinyconv.geometry import check_data_format
-from tinyconv.preprocessing.affine import (
-    FILL_MODES,
-    apply_affine_transform,
-    apply_brightness_shift,
-    apply_channel_shift,
-)
-from tinyconv.preprocessing.iterators import DirectoryIterator, NumpyArrayIterator
-
-_TINY = 1e-6  # added to standard deviations, as Keras does
+from tinyconv.preprocessing.affine import FILL_MODES
+from tinyconv.preprocessing.file_iterators import DataFrameIterator, DirectoryIterator
+from tinyconv.preprocessing.iterators import NumpyArrayIterator
+from tinyconv.preprocessing.standardization import Standardization
 
 
-class ImageDataGenerator:
+class ImageDataGenerator(Standardization):
     """Transforms images at random, normalises them and gives them in batches, as Keras 2's class of this name.
 
     Parameters
@@ -133,35 +131,20 @@ class ImageDataGenerator:
         self.dtype = np.dtype(dtype or config.floatx())
         if self.dtype.kind != "f":
             raise ValueError(f"dtype must be a float type. Received: {self.dtype.name}")
-        self.mean: np.ndarray | None = None
-        self.std: np.ndarray | None = None
-        self.zca_whitening_matrix: np.ndarray | None = None
         self._settle_dependent_settings()
 
     def _settle_dependent_settings(self) -> None:
         """Whitening and division by the standard deviation need centred data."""
         if self.zca_whitening and self.featurewise_std_normalization:
             self.featurewise_std_normalization = False
-            warnings.warn("zca_whitening switches featurewise_std_normalization off", stacklevel=4)
+            warnings.warn("zca_whitening switches featurewise_std_normalization off", stacklevel=3)
         if (self.zca_whitening or self.featurewise_std_normalization) and not self.featurewise_center:
             self.featurewise_center = True
             cause = "zca_whitening" if self.zca_whitening else "featurewise_std_normalization"
-            warnings.warn(f"{cause} switches featurewise_center on", stacklevel=4)
+            warnings.warn(f"{cause} switches featurewise_center on", stacklevel=3)
         if self.samplewise_std_normalization and not self.samplewise_center:
             self.samplewise_center = True
-            warnings.warn("samplewise_std_normalization switches samplewise_center on", stacklevel=4)
-
-    @property
-    def channel_axis(self) -> int:
-        """Axis of the channels in a batch."""
-        return 3 if self.data_format == "channels_last" else 1
-
-    @property
-    def row_axis(self) -> int:
-        """Axis of the rows in a batch; columns follow it."""
-        return 1 if self.data_format == "channels_last" else 2
-
-    # --- batches -----------------------------------------------------------------------------------------------
+            warnings.warn("samplewise_std_normalization switches samplewise_center on", stacklevel=3)
 
     def flow(
         self,
@@ -262,199 +245,81 @@ class ImageDataGenerator:
             keep_aspect_ratio=keep_aspect_ratio,
         )  # fmt: skip
 
-    # --- normalisation -----------------------------------------------------------------------------------------
-
-    def fit(self, x: Any, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
-        """Compute the statistics that feature-wise normalisation and whitening need; other settings need no ``fit``.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, H, W, C) or (N, C, H, W)
-            Images before ``preprocessing_function`` and ``rescale``, which are applied first.
-        augment : bool
-            Whether to transform the images at random, ``rounds`` times, and take the statistics of the results.
-        seed : int, optional
-            Of these transformations.
-        """
-        x = np.asarray(x)
-        if x.ndim != 4 or not len(x):
-            raise ValueError(f"Expected images of shape (N, {self._layout}), N >= 1. Received: shape {x.shape}")
-        if not (self.featurewise_center or self.featurewise_std_normalization or self.zca_whitening):
-            return
-        if augment:
-            draw = _random_state(seed)
-            x = np.stack([self._transform(image, draw) for _ in range(rounds) for image in x])
-        data = self._prepare(np.array(x, self.dtype))
-        axes = (0, self.row_axis, self.row_axis + 1)
-        mean = data.mean(axis=axes, keepdims=True, dtype=np.float64)
-        self.mean = mean[0].astype(self.dtype)
-        if self.featurewise_std_normalization:
-            parts = (data[first : first + 256] - mean for first in range(0, len(data), 256))  # little memory
-            squares = sum((part**2).sum(axis=axes, keepdims=True)[0] for part in parts)
-            self.std = np.sqrt(squares * mean.size / data.size).astype(self.dtype)
-        if self.zca_whitening:
-            flat = (data - mean).reshape(len(data), -1)  # (N, pixels)
-            u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
-            scaled = u * (np.sqrt(len(flat)) / (s + self.zca_epsilon))
-            self.zca_whitening_matrix = (scaled @ u.T).astype(self.dtype)
-
-    @property
-    def _layout(self) -> str:
-        return "H, W, C" if self.data_format == "channels_last" else "C, H, W"
-
-    def standardize(self, x: Any) -> np.ndarray:
-        """Preprocess, rescale and normalise an image, or a batch of them.
+    def flow_from_dataframe(
+        self,
+        dataframe: Any,
+        directory: str | os.PathLike[str] | None = None,
+        x_col: Any = "filename",
+        y_col: Any = "class",
+        weight_col: Any = None,
+        target_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        classes: Sequence[str] | None = None,
+        class_mode: str | None = "categorical",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        save_to_dir: str | os.PathLike[str] | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        validate_filenames: bool = True,
+        keep_aspect_ratio: bool = False,
+    ) -> DataFrameIterator:
+        """Endless batches from the image files that a table names, which threads read in advance.
 
         Parameters
         ----------
-        x : array_like of 3 or 4 axes
+        dataframe : DataFrame of pandas, or mapping of str to sequence
+            Columns by name, with a row for each image.
+        directory : str or Path, optional
+            Where names of files begin; by default they are paths.
+        x_col, y_col : str
+            Columns of the names and of what is to be learned; ``y_col`` is a list of columns for "multi_output", and
+            may be one for "raw".
+        weight_col : str, optional
+            Column of the weights of samples.
+        classes : list of str, optional
+            Names of the classes, in the order of their labels; rows of other classes are left out. By default all that
+            occur, sorted.
+        class_mode : {"categorical", "binary", "sparse", "raw", "multi_output", "input", None}
+            Labels: rows with a 1 for each class in ``y_col`` (a str, or a list of them for several classes per image),
+            0 or 1, class indices, the numbers in ``y_col``, an array of numbers for each column, the images themselves,
+            or none.
+        validate_filenames : bool
+            Leave out rows whose file is missing or has another ending, with one warning; without it, names are not
+            looked at before their batch is made.
+        subset : {"training", "validation"}, optional
+            Part of the rows, by ``validation_split``.
+        target_size, color_mode, batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, interpolation, \
+        keep_aspect_ratio
+            As for :meth:`flow_from_directory`; without ``shuffle`` files come in the order of the rows.
 
         Returns
         -------
-        ndarray
-            A new array of the generator's dtype, unlike Keras's, which works in place.
-        """
-        return self._standardize(np.array(x, self.dtype))
-
-    def _prepare(self, x: np.ndarray) -> np.ndarray:
-        """``preprocessing_function`` and ``rescale``, in place."""
-        if self.preprocessing_function is not None:
-            for image in x if x.ndim == 4 else x[None]:
-                done = np.asarray(self.preprocessing_function(image))
-                if done.shape != image.shape:
-                    raise ValueError(
-                        f"preprocessing_function must keep the shape {image.shape}. Received: shape {done.shape}"
-                    )
-                image[...] = done
-        if self.rescale is not None:
-            x *= self.rescale
-        return x
-
-    def _standardize(self, x: np.ndarray) -> np.ndarray:
-        """``standardize``, in place where possible."""
-        x = self._prepare(x)
-        each = (-3, -2, -1)
-        if self.samplewise_center:
-            x -= x.mean(axis=each, keepdims=True)
-        if self.samplewise_std_normalization:
-            x /= x.std(axis=each, keepdims=True) + _TINY
-        if self.featurewise_center and self._is_fitted("featurewise_center", self.mean):
-            x -= self.mean
-        if self.featurewise_std_normalization and self._is_fitted("featurewise_std_normalization", self.std):
-            x /= self.std + _TINY  # type: ignore[operator]
-        if self.zca_whitening and self._is_fitted("zca_whitening", self.zca_whitening_matrix):
-            flat = x.reshape(-1, np.prod(x.shape[-3:]))  # (N, pixels)
-            x = (flat @ self.zca_whitening_matrix).reshape(x.shape)  # type: ignore[operator]
-        return x
-
-    def _is_fitted(self, setting: str, statistic: Any) -> bool:
-        if statistic is None:
-            warnings.warn(f"{setting} does nothing before fit() has seen the data", stacklevel=2)
-        return statistic is not None
-
-    # --- transformation ----------------------------------------------------------------------------------------
-
-    def get_random_transform(self, img_shape: Sequence[int], seed: int | None = None) -> dict[str, Any]:
-        """Parameters of a random transformation.
-
-        Parameters
-        ----------
-        img_shape : tuple of 3 int
-            Shape of the image.
-        seed : int, optional
-            By default drawn, so that ``tinyconv.set_seed`` determines it.
-
-        Returns
-        -------
-        dict
-            theta, tx, ty, shear, zx, zy (see :func:`apply_affine_transform`), flip_horizontal, flip_vertical,
-            channel_shift_intensity, brightness (``None`` where not asked for).
-        """
-        return self._draw_transform(img_shape, _random_state(seed))
-
-    def _draw_transform(self, shape: Sequence[int], draw: np.random.RandomState) -> dict[str, Any]:
-        """In Keras's order, so that equal seeds give Keras's parameters."""
-        row, low, high = self.row_axis - 1, *self.zoom_range
-        theta = _symmetric(draw, self.rotation_range)
-        tx = _draw_shift(draw, self.height_shift_range, shape[row])
-        ty = _draw_shift(draw, self.width_shift_range, shape[row + 1])
-        shear = _symmetric(draw, self.shear_range)
-        zx, zy = (1.0, 1.0) if low == high == 1 else draw.uniform(low, high, 2).tolist()
-        flips = draw.random_sample() < 0.5, draw.random_sample() < 0.5
-        shift = _symmetric(draw, self.channel_shift_range) if self.channel_shift_range else None
-        return {
-            "theta": theta,
-            "tx": tx,
-            "ty": ty,
-            "shear": shear,
-            "zx": zx,
-            "zy": zy,
-            "flip_horizontal": flips[0] and bool(self.horizontal_flip),
-            "flip_vertical": flips[1] and bool(self.vertical_flip),
-            "channel_shift_intensity": shift,
-            "brightness": None if self.brightness_range is None else draw.uniform(*self.brightness_range),
-        }
-
-    def apply_transform(self, x: Any, transform_parameters: dict[str, Any]) -> np.ndarray:
-        """Transform an image.
-
-        Parameters
-        ----------
-        x : array_like of 3 axes
-        transform_parameters : dict
-            As :meth:`get_random_transform` returns them; what is missing does nothing.
-
-        Returns
-        -------
-        ndarray of the same shape
+        DataFrameIterator
+            Like that of :meth:`flow_from_directory`. With ``weight_col`` it gives ``(x, y, sample_weight)``.
 
         Examples
         --------
-        >>> image = np.arange(6.0).reshape(1, 6, 1)
-        >>> ImageDataGenerator(fill_mode="constant").apply_transform(image, {"ty": 2}).ravel().tolist()
-        [2.0, 3.0, 4.0, 5.0, 0.0, 0.0]
+        >>> import tempfile
+        >>> from tinyconv.preprocessing import save_img
+        >>> folder = tempfile.mkdtemp()
+        >>> for name in ("a.png", "b.png", "c.png"):
+        ...     save_img(os.path.join(folder, name), np.zeros((4, 4, 3)))
+        >>> table = {"filename": ["a.png", "b.png", "c.png"], "class": ["cat", "dog", "cat"]}
+        >>> flow = ImageDataGenerator().flow_from_dataframe(table, folder, target_size=(4, 4), shuffle=False)
+        Found 3 validated image filenames belonging to 2 classes.
+        >>> next(flow)[1].tolist()
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
         """
-        x, given = np.asarray(x), transform_parameters
-        row, channel = self.row_axis - 1, self.channel_axis - 1
-        geometry = {name: given[name] for name in ("theta", "tx", "ty", "shear", "zx", "zy") if name in given}
-        x = apply_affine_transform(
-            x if x.dtype.kind == "f" else x.astype(self.dtype), **geometry, row_axis=row, col_axis=row + 1,
-            channel_axis=channel, fill_mode=self.fill_mode, cval=self.cval, order=self.interpolation_order,
+        return DataFrameIterator(
+            dataframe, directory, self, x_col=x_col, y_col=y_col, weight_col=weight_col, target_size=target_size,
+            color_mode=color_mode, classes=classes, class_mode=class_mode, batch_size=batch_size, shuffle=shuffle,
+            seed=seed, save_to_dir=save_to_dir, save_prefix=save_prefix, save_format=save_format, subset=subset,
+            interpolation=interpolation, validate_filenames=validate_filenames, keep_aspect_ratio=keep_aspect_ratio,
         )  # fmt: skip
-        if given.get("channel_shift_intensity") is not None:
-            x = apply_channel_shift(x, given["channel_shift_intensity"], channel)
-        if given.get("flip_horizontal"):
-            x = np.flip(x, row + 1)
-        if given.get("flip_vertical"):
-            x = np.flip(x, row)
-        if given.get("brightness") is not None:
-            x = apply_brightness_shift(x, given["brightness"], scale=False)
-        return x
-
-    def random_transform(self, x: Any, seed: int | None = None) -> np.ndarray:
-        """:meth:`apply_transform` with parameters from :meth:`get_random_transform`."""
-        return self._transform(np.asarray(x), _random_state(seed))
-
-    def _transform(self, x: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
-        return self.apply_transform(x, self._draw_transform(x.shape, draw))
-
-
-def _random_state(seed: int | None) -> np.random.RandomState:
-    return np.random.RandomState(random.generator().integers(2**32) if seed is None else seed)
-
-
-def _symmetric(draw: np.random.RandomState, extent: float) -> float:
-    return draw.uniform(-extent, extent) if extent else 0.0
-
-
-def _draw_shift(draw: np.random.RandomState, extent: Any, size: int) -> float:
-    """A shift in pixels along an axis of ``size`` pixels."""
-    if isinstance(extent, float):
-        return draw.uniform(-extent, extent) * (size if extent < 1 else 1) if extent else 0.0
-    if not np.any(extent):
-        return 0.0
-    shift = draw.choice(extent) * draw.choice([-1, 1])  # one of 0 ... extent - 1, or one of those listed
-    return float(shift * size if np.max(extent) < 1 else shift)
 
 
 def _check_shift(name: str, extent: Any) -> Any:

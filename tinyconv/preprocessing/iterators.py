@@ -1,4 +1,4 @@
-"""Endless batches of transformed images, from arrays or from a directory, as ``ImageDataGenerator`` gives them.
+"""Endless batches of transformed images, as ``ImageDataGenerator`` gives them: what they have in common, and arrays.
 
 A batch is a function of the seed and of the number of batches before it, and of nothing else: it is the same whether
 threads made it in advance, the loop asked for it, or it was picked by its index.
@@ -17,16 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyconv import random
-from tinyconv.preprocessing.files import check_color_mode, check_size, img_to_array, load_img, save_img
-from tinyconv.preprocessing.folders import list_classes, list_images_of_classes
+from tinyconv.preprocessing.files import save_img
 from tinyconv.preprocessing.prefetching import map_ahead
-from tinyconv.preprocessing.resampling import PILLOW, check_interpolation
 
 if TYPE_CHECKING:
     from tinyconv.preprocessing.generator import ImageDataGenerator
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff")
-CLASS_MODES = ("categorical", "binary", "sparse", "input", None)
 
 
 class ImageIterator:
@@ -204,7 +199,7 @@ class NumpyArrayIterator(ImageIterator):
             raise ValueError(f"Expected arrays with one number of samples. Received: {counts}")
         if subset is not None:
             fraction = image_data_generator.validation_split
-            part = _part(subset, fraction, len(arrays["x"]))
+            part = part_of(subset, fraction, len(arrays["x"]))
             if not ignore_class_split:
                 _check_classes(arrays["y"], part)
             arrays = {name: None if array is None else array[part] for name, array in arrays.items()}
@@ -231,7 +226,7 @@ class NumpyArrayIterator(ImageIterator):
         return (x, *labels) if labels else x
 
 
-def _part(subset: str, fraction: float, count: int) -> slice:
+def part_of(subset: str, fraction: float, count: int) -> slice:
     """The first ``fraction`` for validation, the rest for training."""
     if subset not in ("training", "validation"):
         raise ValueError(f"subset must be 'training', 'validation' or None. Received: {subset!r}")
@@ -248,79 +243,3 @@ def _check_classes(y: np.ndarray | None, part: slice) -> None:
         f"class, or pass ignore_class_split=True. Received: {len(np.unique(y[cut:], axis=0))} and "
         f"{len(np.unique(y[:cut], axis=0))} classes or different ones"
     )
-
-
-class DirectoryIterator(ImageIterator):
-    """Batches from files; made by ``ImageDataGenerator.flow_from_directory``, which describes the parameters."""
-
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        image_data_generator: ImageDataGenerator,
-        *,
-        target_size: tuple[int, int] = (256, 256),
-        color_mode: str = "rgb",
-        classes: Sequence[str] | None = None,
-        class_mode: str | None = "categorical",
-        follow_links: bool = False,
-        subset: str | None = None,
-        interpolation: str = "nearest",
-        keep_aspect_ratio: bool = False,
-        workers: int | None = None,
-        **options: Any,
-    ) -> None:
-        if class_mode not in CLASS_MODES:
-            raise ValueError(f"class_mode must be one of {CLASS_MODES}. Received: {class_mode!r}")
-        self.directory, self.class_mode, self.color_mode = directory, class_mode, color_mode
-        self.target_size = check_size("target_size", target_size)
-        self.interpolation = check_interpolation(interpolation, PILLOW)
-        self.keep_aspect_ratio, self.subset = keep_aspect_ratio, subset
-        channels = check_color_mode(color_mode)
-        last = image_data_generator.data_format == "channels_last"
-        self.image_shape = (*self.target_size, channels) if last else (channels, *self.target_size)
-        names = list_classes(directory) if classes is None else list(classes)
-        self.class_indices, self.num_classes = {name: i for i, name in enumerate(names)}, len(names)
-        fraction = image_data_generator.validation_split
-        found = list_images_of_classes(directory, names, ENDINGS, follow_links)
-        if subset is not None:
-            found = [files[_part(subset, fraction, len(files))] for files in found]
-        self.filenames = [file for files in found for file in files]
-        self.classes = np.repeat(np.arange(len(names), dtype=np.int32), [len(files) for files in found])
-        self.filepaths = [os.path.join(directory, name) for name in self.filenames]
-        if not self.filenames:
-            raise ValueError(
-                f"Expected one folder per class with image files ({', '.join(ENDINGS)}). Received: {directory} "
-                f"with {len(names)} folders and no images" + (f" in the {subset} subset" if subset else "")
-            )
-        if class_mode == "binary" and len(names) > 2:
-            raise ValueError(f"class_mode='binary' expects 2 classes. Received: {len(names)}: {names[:10]}")
-        print(f"Found {len(self.filenames)} images belonging to {self.num_classes} classes.")
-        workers = min(4, os.cpu_count() or 1) if workers is None else workers
-        super().__init__(len(self.filenames), image_data_generator, workers=workers, **options)
-
-    @property
-    def samples(self) -> int:
-        """Number of images."""
-        return self.n
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Class index of every file, int32, in the order of ``filenames``."""
-        return self.classes
-
-    def _image(self, index: int) -> np.ndarray:
-        image = load_img(
-            self.filepaths[index], self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
-        )
-        generator = self.image_data_generator
-        return img_to_array(image, generator.data_format, generator.dtype)
-
-    def _with_labels(self, images: np.ndarray, chosen: np.ndarray) -> Any:
-        if self.class_mode is None:
-            return images
-        if self.class_mode == "input":
-            return images, images.copy()
-        labels, dtype = self.classes[chosen], images.dtype
-        if self.class_mode == "categorical":
-            return images, np.eye(self.num_classes, dtype=dtype)[labels]
-        return images, labels.astype(dtype)

@@ -14,6 +14,7 @@ import numpy as np
 from tinyconv.preprocessing.opencv import opencv
 
 FilterFunction = Callable[[np.ndarray], np.ndarray]
+Box = tuple[tuple[int, int], tuple[int, int]]  # rows and columns, each from the first to before the second
 
 
 def _triangle(t: np.ndarray) -> np.ndarray:
@@ -70,8 +71,10 @@ def check_interpolation(interpolation: str, known: tuple[str, ...]) -> str:
     return interpolation.lower()
 
 
-def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str, antialias: bool) -> np.ndarray:
-    """An image of another size.
+def resize_image(
+    image: np.ndarray, size: tuple[int, int], interpolation: str, antialias: bool, box: Box | None = None
+) -> np.ndarray:
+    """An image, or the part of it in a box, at another size.
 
     Parameters
     ----------
@@ -83,6 +86,9 @@ def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str, a
         One of ``PILLOW`` or ``TENSORFLOW``; "nearest" takes the pixel under the centre of the new one.
     antialias : bool
         Whether filters are stretched when the image shrinks, as Pillow does and TensorFlow does not.
+    box : ((int, int), (int, int)), optional
+        Rows and columns of the part, each from the first to before the second; for the names in ``PILLOW``, whose
+        filters reach over its edges.
 
     Returns
     -------
@@ -95,15 +101,16 @@ def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str, a
     >>> resize_image(ramp, (1, 4), "bilinear", antialias=False).ravel().tolist()
     [0.5, 2.5, 4.5, 6.5]
     """
-    if image.shape[:2] == tuple(size):
-        return image
+    (top, bottom), (left, right) = box or ((0, image.shape[0]), (0, image.shape[1]))
+    if (bottom - top, right - left) == tuple(size):
+        return image[top:bottom, left:right]
     if interpolation == "nearest":
-        return image[_nearest(image.shape[0], size[0])[:, None], _nearest(image.shape[1], size[1])]
-    quick = _flag(image, interpolation, antialias)
+        return image[top + _nearest(bottom - top, size[0])[:, None], left + _nearest(right - left, size[1])]
+    quick = _flag(image, interpolation, antialias) if box is None else None
     if quick is not None:
         resized = opencv().resize(np.ascontiguousarray(image), size[::-1], interpolation=quick)
         return resized.reshape(*size, image.shape[2])  # OpenCV drops a single channel
-    return _resample(image, size, interpolation, antialias)
+    return _resample(image, size, interpolation, antialias, ((top, bottom), (left, right)))
 
 
 def _flag(image: np.ndarray, interpolation: str, antialias: bool) -> int | None:
@@ -123,13 +130,17 @@ def _nearest(size: int, new_size: int) -> np.ndarray:
     return np.minimum(centres.astype(int), size - 1)
 
 
-def _resample(image: np.ndarray, size: tuple[int, int], interpolation: str, antialias: bool) -> np.ndarray:
+def _resample(
+    image: np.ndarray, size: tuple[int, int], interpolation: str, antialias: bool, box: Box
+) -> np.ndarray:
     (height, width, channels), (new_height, new_width) = image.shape, size
+    to_columns = _weights(width, box[1], new_width, interpolation, antialias)
+    to_rows = _weights(height, box[0], new_height, interpolation, antialias)
     dtype = np.result_type(image.dtype, np.float32) if image.dtype.kind == "f" else np.dtype("float32")
     rows = image.transpose(0, 2, 1).reshape(height * channels, width).astype(dtype, copy=False)  # (H, W, C) -> (H*C, W)
-    rows = _fit(rows @ _weights(width, new_width, interpolation, antialias).T.astype(dtype), image.dtype)
+    rows = _fit(rows @ to_columns.T.astype(dtype), image.dtype)
     columns = rows.reshape(height, channels * new_width)  # (H, C*OW)
-    new = _weights(height, new_height, interpolation, antialias).astype(dtype) @ columns
+    new = to_rows.astype(dtype) @ columns
     new = new.reshape(new_height, channels, new_width).transpose(0, 2, 1)  # -> (OH, OW, C)
     return np.ascontiguousarray(_fit(new, image.dtype), dtype=image.dtype)
 
@@ -140,18 +151,25 @@ def _fit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, new_size: int, interpolation: str, antialias: bool) -> np.ndarray:
+def _weights(size: int, part: tuple[int, int], new_size: int, interpolation: str, antialias: bool) -> np.ndarray:
     """Weights (new_size, size) of all input pixels in every output pixel; rows sum to 1."""
-    old, new = np.arange(size), np.arange(new_size)[:, None]
-    distance = (2 * old + 1) * new_size - (2 * new + 1) * size  # in whole numbers: ends of filters are exact
-    weights = _FILTERS[interpolation](distance / (2 * (max(size, new_size) if antialias else new_size)))
+    start, kept = part[0], part[1] - part[0]
+    old, new = np.arange(size) - start, np.arange(new_size)[:, None]
+    distance = (2 * old + 1) * new_size - (2 * new + 1) * kept  # in whole numbers: ends of filters are exact
+    weights = _FILTERS[interpolation](distance / (2 * (max(kept, new_size) if antialias else new_size)))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def centre_crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The largest part from the middle of ``image`` (H, W, C) that has the proportions of ``size`` (height, width)."""
-    (height, width), (new_height, new_width) = image.shape[:2], size
+def centre_box(old_size: tuple[int, int], size: tuple[int, int]) -> Box:
+    """The largest box in the middle of an image of ``old_size`` that has the proportions of ``size``.
+
+    Examples
+    --------
+    >>> centre_box((10, 30), (5, 10))
+    ((0, 10), (5, 25))
+    """
+    (height, width), (new_height, new_width) = old_size, size
     kept_height = min(height, max(width * new_height // new_width, 1))
     kept_width = min(width, max(height * new_width // new_height, 1))
     top, left = (height - kept_height) // 2, (width - kept_width) // 2
-    return image[top : top + kept_height, left : left + kept_width]
+    return (top, top + kept_height), (left, left + kept_width)

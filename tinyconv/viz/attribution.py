@@ -13,6 +13,7 @@ from tinyconv.function import grad
 from tinyconv.layers import Activation, BatchNormalization, Softmax
 from tinyconv.layers.activation import Elementwise
 from tinyconv.layers.base import Layer
+from tinyconv.layers.images import ImageLayer
 from tinyconv.tensor import Tensor, enable_grad
 from tinyconv.viz.inputs import as_batch, find_layer, image_format, walk
 from tinyconv.viz.recording import LayerCall, recording
@@ -148,7 +149,7 @@ def _without_probabilities(layers: list[Layer]) -> Iterator[None]:
         if getattr(layer, "activation", None) in (activations.softmax, activations.sigmoid):
             changed.append((layer, "activation", activations.linear))
         elif isinstance(layer, Softmax):
-            changed.append((layer, "call", lambda inputs: inputs))
+            changed.append((layer, "call", lambda inputs, *_, **options: inputs))
     before = [vars(layer).get(name) for layer, name, _ in changed]
     try:
         for layer, name, value in changed:
@@ -164,8 +165,10 @@ def _without_probabilities(layers: list[Layer]) -> Iterator[None]:
 
 def _last_convolution(model: Layer, calls: list[LayerCall]) -> Layer:
     """The layer whose outputs are the final feature maps: of the last convolution, after its activation."""
-    sliding = [call for call in calls if hasattr(call.layer, "kernel_size")]
-    windows = [call for call in sliding if len(getattr(call.layer, "axes", ())) == 2]
+    windows = [
+        call for call in calls
+        if isinstance(call.layer, ImageLayer) and len(call.layer.axes) == 2 and hasattr(call.layer, "kernel_size")
+    ]  # fmt: skip
     if not windows:
         raise ValueError(f"Grad-CAM needs a convolution, or the name of a layer. Received: model {model.name!r}")
     latest = windows[-1]

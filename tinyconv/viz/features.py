@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyconv.geometry import Window, make_pool_window, make_window
 from tinyconv.layers.base import Layer
+from tinyconv.layers.images import ImageLayer
 from tinyconv.tensor import Tensor, no_grad
 from tinyconv.viz.graph import Graph, graph_of
 from tinyconv.viz.inputs import as_batch, channels_last, find_layer, image_format, walk
@@ -206,7 +207,8 @@ def _window(layer: Any) -> Window | None:
         (top, _), (left, _) = layer.padding if kind == "ZeroPadding2D" else layer.cropping
         early = (top, left) if kind == "ZeroPadding2D" else (-top, -left)
         return Window((1, 1), (1, 1), ((early[0], 0), (early[1], 0)), (1, 1))
-    if len(getattr(layer, "axes", ())) != 2 or layer._shapes is None or "Transpose" in kind:
+    on_images = isinstance(layer, ImageLayer) and len(layer.axes) == 2
+    if not on_images or layer._shapes is None or "Transpose" in kind:
         return None
     size = layer._size(layer._shapes[0])
     known = [10_000 if n is None else n for n in size]  # padding "same" depends on the size where strides do not tile

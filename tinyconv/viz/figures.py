@@ -1,17 +1,17 @@
-"""What all pictures share: figures without a display, files written whole or not at all, images ready to be shown."""
+"""What all pictures share: figures without a display, the files that they are saved to, images ready to be shown."""
 
 from __future__ import annotations
 
 import importlib
+import io
 import math
-import os
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tinyconv.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,28 +47,16 @@ def check_ending(path: str | Path) -> str:
     return ending
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, which takes its place when all went well and vanishes otherwise."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder of a picture must exist. Received: {path}")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save(figure: Figure, path: str | Path | None, dpi: float | None = None) -> Figure:
     """Write ``figure`` to ``path`` (nothing for ``None``) and return it."""
     if path is not None:
         ending = check_ending(path)
         # Without dates, equal figures give equal files.
         facts: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[ending]
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=ending, dpi=dpi or "figure", metadata=facts)
+        data = io.BytesIO()  # what matplotlib leaves on a full disk is not always a file, nor the error an OSError
+        figure.savefig(data, format=ending, dpi=dpi or "figure", metadata=facts)
+        with replacing(path) as part:
+            part.write_bytes(data.getbuffer())
     return figure
 
 

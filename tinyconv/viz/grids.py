@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from tinyconv.viz.inputs import as_batch, channels_last, image_format
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LONGEST_LINE = 17  # letters of 9 points that fit above an image 1.5 inches wide
 
 
 def plot_images(
@@ -60,17 +63,19 @@ def plot_images(
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values is not None and len(values) != len(pictures):
             raise ValueError(f"{name} must be as many as images, {len(pictures)}. Received: {len(values)}")
+    titles, wrong = [""] * len(pictures), [False] * len(pictures)
+    for i in range(len(pictures)):
+        truth, guess = (None if v is None else _class_name(v[i], class_names) for v in (labels, predictions))
+        wrong[i] = guess is not None and truth is not None and guess != truth
+        titles[i] = textwrap.fill(f"{guess} ({truth})" if wrong[i] else guess or truth or "", _LONGEST_LINE)
     wide = columns_for(len(pictures), columns)
     rows = max(math.ceil(len(pictures) / wide), 1)
-    named = labels is not None or predictions is not None
-    figure = new_figure(1.5 * wide, (1.75 if named else 1.5) * rows + (0.4 if title else 0))
+    lines = max((text.count("\n") + 1 for text in titles if text), default=0)
+    figure = new_figure(1.5 * wide, (1.5 + 0.25 * min(lines, 1) + 0.14 * max(lines - 1, 0)) * rows + 0.4 * bool(title))
     for i, picture in enumerate(pictures):
-        truth, guess = (None if v is None else _class_name(v[i], class_names) for v in (labels, predictions))
-        wrong = guess is not None and truth is not None and guess != truth
-        text = f"{guess} ({truth})" if wrong else guess or truth or ""
         axes = figure.add_subplot(rows, wide, i + 1)
         draw_picture(axes, picture)
-        axes.set_title(text, fontsize=9, color="#c00000" if wrong else "black")
+        axes.set_title(titles[i], fontsize=9, color="#c00000" if wrong[i] else "black")
     figure.suptitle(title, fontsize=11)
     figure.set_layout_engine("constrained")
     return save(figure, path)

@@ -51,6 +51,7 @@ def plot_history(
         for label, curve in curves.items():
             axes.plot(range(len(curve)), curve, label=label, marker="o" if len(curve) == 1 else None)
         axes.set(title=title, xlabel="Epoch #", ylabel="Loss/Accuracy")
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         axes.legend()
         return save(figure, path)
 
