@@ -103,7 +103,7 @@ def plot_losses(history: dict[str, list[float]], path: Path) -> Any:
     axes = figure.add_subplot()
     axes.plot(history["loss"], label="training")
     axes.plot(history["val_loss"], label="validation")
-    axes.set(xlabel="Epoch #", ylabel="Mean squared error", title="California housing")
+    axes.set(xlabel="Epoch #", ylabel="Mean squared error", title="California housing", yscale="log")
     axes.legend()
     return tc.viz.save(figure, path)
 

@@ -31,9 +31,38 @@ def parser(description: str | None, output: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("-o", "--output", type=Path, default=Path(output), help=f"folder for the results ({output})")
     options.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
-    options.add_argument("--quick", action="store_true", help="seconds on generated pictures, to see it work")
-    options.add_argument("--show", action="store_true", help="open windows with the pictures, too")
+    options.add_argument("--quick", action="store_true", help="seconds on a few pictures, to see it work")
+    options.add_argument("--show", action=Show, help="open windows with the pictures, too")
     return options
+
+
+def has_display() -> bool:
+    """Whether a window can open (OpenCV's ends the process where it cannot)."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def can_plot() -> bool:
+    """Whether matplotlib can open a window: it needs a display, and a package that draws windows."""
+    if not has_display():
+        return False
+    from matplotlib import pyplot
+
+    return pyplot.get_backend().lower() != "agg"
+
+
+class Show(argparse.Action):
+    """The action of ``--show``: an error at once where no window can open, not after an hour of training."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, nargs=0, default=False, **options)
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if not can_plot():
+            parser.error(
+                "--show expected a display, and a package with which matplotlib opens windows (tkinter, or "
+                "`pip install PyQt6`). Received none; pictures are saved without it, too"
+            )
+        setattr(namespace, self.dest, True)
 
 
 def positive(text: str) -> int:
@@ -57,15 +86,15 @@ def _checked(text: str, kind: Callable[[str], float], least: float, expected: st
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Call a program's `main`; end with one line instead of a traceback where data or packages are missing."""
+    """Call a program's `main`; end with a line, not a traceback, where data or packages are missing or a file fails."""
     try:
         main()
     except KeyboardInterrupt:
         sys.exit("[INFO] interrupted")
-    except (FileNotFoundError, tc.datasets.DownloadError) as error:
-        sys.exit(f"[ERROR] {error}\n[ERROR] `python -m tinyconv datasets` tells which data sets are here, and where")
-    except (FileExistsError, ImportError) as error:
-        sys.exit(f"[ERROR] {error}")
+    except (OSError, ImportError) as error:
+        about_data = isinstance(error, tc.datasets.DownloadError) or str(tc.datasets.home()) in str(error)
+        hint = "\n[ERROR] `python -m tinyconv datasets` tells which data sets are here, and where"
+        sys.exit(f"[ERROR] {error}{hint if about_data else ''}")
 
 
 # --- data ------------------------------------------------------------------------------------------------------
@@ -147,6 +176,14 @@ def read_photos(paths: Sequence[str], verbose: int = -1) -> tuple[np.ndarray, np
     return as_floats(data), labels
 
 
+def load_network(path: Path) -> Any:
+    """The network of a model file; the program ends with a message where the file is none."""
+    try:
+        return tc.load_model(path)
+    except ValueError as error:
+        raise SystemExit(f"[ERROR] {error}") from None
+
+
 # --- results ---------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +207,27 @@ def write_results(plot: Path, history: Any, report: str, title: str, show: bool)
     print(f"[INFO] report: {plot.with_suffix('.txt')}")
     if show:
         tc.viz.show(figure)
+
+
+def draw_pictures(
+    pictures: Sequence[Any], titles: Sequence[str], columns: int, path: Path, width: float = 4
+) -> Any:
+    """Pictures of one size in a grid, each ``width`` inches wide; saved and returned.
+
+    They are (H, W, 3) in 0..1; (H, W) of uint8; or (H, W) of floats, which are stretched to the full range of gray.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(pictures) // columns)
+    proportion = pictures[0].shape[0] / pictures[0].shape[1]
+    figure = Figure(figsize=(width * columns, (width * proportion + 0.4) * rows), layout="constrained")
+    for number, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, number)
+        limits = {"vmin": 0, "vmax": 255} if picture.dtype == np.uint8 else {}
+        axes.imshow(picture, cmap="gray", **limits)
+        axes.set_title(title)
+        axes.axis("off")
+    return tc.viz.save(figure, path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -125,19 +125,19 @@ def main(arguments: list[str] | None = None) -> np.ndarray:
     rows: list[tuple[Any, ...]] = [
         ("kernel", "size", "tinyconv off by", "by hand off by", "equal", "default border", "seconds by hand")
     ]
-    pictures, results = [("original", image)], []
+    pictures, results = [], []
     for name, kernel in tc.vision.kernel_bank().items():
         print(f"[INFO] applying {name} kernel")
         row, by_hand, by_opencv = compare(name, image, kernel)
         rows.append(row)
         results.append(by_hand)
-        pictures += [(f"{name} - convolve", by_hand), (f"{name} - opencv", by_opencv)]
+        pictures += [("original", image), (f"{name} - convolve", by_hand), (f"{name} - opencv", by_opencv)]
     report = common.table(rows)
     print(report)
     print("[INFO] all results agree with OpenCV's")
     common.write_text(args.output / "convolutions.txt", report + "\n")
     titles, images = zip(*pictures)
-    figure = tc.viz.plot_images(images, titles, columns=5, path=args.output / "convolutions.png")
+    figure = common.draw_pictures(images, titles, 3, args.output / "convolutions.png", 2.5)
     print(f"[INFO] pictures: {args.output / 'convolutions.png'}")
     if args.show:
         tc.viz.show(figure)

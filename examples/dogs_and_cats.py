@@ -46,6 +46,9 @@ CLASSES = ("cats", "dogs")
 VALIDATION = 0.2  # of the photos of either class
 AUGMENTATION: dict[str, Any] = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
 TOP_FILE = "dogs_and_cats_top.safetensors"
+FEATURES_FILE = {
+    "training": "bottleneck_features_train.npy", "validation": "bottleneck_features_validation.npy",
+}  # fmt: skip
 
 
 # --- networks --------------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ def train_on_features(args: argparse.Namespace) -> tuple[tc.Model, Any]:
         photos = flow(args, subset, labels=False, **scaling(args))
         print(f"[INFO] VGG16's features of {photos.samples} photos for {subset}...")
         start = time.perf_counter()
-        file = args.output / f"bottleneck_features_{subset}.npy"
+        file = args.output / FEATURES_FILE[subset]
         save_array(file, base.predict(photos, verbose=0))
         print(f"[INFO] computed in {time.perf_counter() - start:.1f} s: {file}")
         features[subset], labels[subset] = np.load(file, allow_pickle=False), photos.classes

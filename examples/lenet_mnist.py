@@ -10,42 +10,29 @@ to 0..1, SGD with learning rate 0.01, batches of 128. The book reports 98 % afte
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 import tinyconv as tc
+from examples import common
 from tinyconv.metrics import classification_report
 
 
 def load_digits(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Training and test images (N, 28, 28, 1) in 0..1, and their labels."""
     images, labels = tc.datasets.mnist.load_mldata_order(source)
-    x = images[..., None].astype("float32") / 255
+    x = common.as_floats(images)[..., None]
     x_train, x_test, y_train, y_test = tc.datasets.train_test_split(x, labels, test_size=0.25, random_state=42)
     return x_train, x_test, y_train, y_test
 
 
-def positive(text: str) -> int:
-    """A command-line argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
-    return number
-
-
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/lenet_mnist"), help="folder for the results")
-    parser.add_argument("-e", "--epochs", type=positive, default=20, help="passes over the training data (20)")
-    parser.add_argument("-b", "--batch-size", type=positive, default=128, help="images per update (128)")
-    parser.add_argument("--learning-rate", type=float, default=0.01, help="step of gradient descent (0.01)")
+    parser = common.parser(__doc__, "runs/lenet_mnist")
+    parser.add_argument("-e", "--epochs", type=common.positive, default=20, help="passes over the training data (20)")
+    parser.add_argument("-b", "--batch-size", type=common.positive, default=128, help="images per update (128)")
+    parser.add_argument("--learning-rate", type=common.not_negative, default=0.01, help="step of descent (0.01)")
     parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
-    parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
-    parser.add_argument("--quick", action="store_true", help="one quick epoch on the subset, to see it work")
-    parser.add_argument("--show", action="store_true", help="open a window with the training curve")
     args = parser.parse_args(arguments)
     if args.quick:  # few digits: smaller batches and larger steps show in one epoch that it learns
         args.data, args.epochs, args.batch_size, args.learning_rate = "subset", 1, 32, 0.1
@@ -100,7 +87,4 @@ def main(arguments: list[str] | None = None) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("[INFO] interrupted: nothing was saved")
+    common.run(main)

@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> float:
     print("[INFO] loading pre-trained network...")
     if not args.model.is_file():
         raise SystemExit(f"[ERROR] no network in {args.model}: run `python -m examples.shallownet_animals` first")
-    model = tc.load_model(args.model)
+    model = common.load_network(args.model)
     if model.class_names is None or model.input_shape != (None, *data.shape[1:]):
         raise SystemExit(f"[ERROR] expected a network of shallownet_animals. Received: {args.model}, which is another")
 

@@ -1,7 +1,8 @@
 """Draw networks: a box for each layer, with the shapes that go in and come out.
 
 The book draws LeNet into ``lenet.png``; other networks, or models from files, are drawn when they are named. The
-drawing does not need Graphviz, but uses it where it is installed.
+drawing does not need Graphviz, but uses it where it is installed. Networks of hundreds of layers are best drawn as SVG
+or PDF: as PNG they are shrunk to the largest possible picture.
 
     python -m examples.visualize_architecture                                # lenet.png
     python -m examples.visualize_architecture minivggnet resnet50 model.tinyconv --format svg
@@ -27,12 +28,21 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "minivggnet_without_bn": lambda: NETS.MiniVGGNet.build(32, 32, 3, 10, batch_norm=False),
     "alexnet": lambda: NETS.AlexNet(weights=None),
     "vgg16": lambda: NETS.VGG16(weights=None),
+    "vgg19": lambda: NETS.VGG19(weights=None),
     "googlenet": lambda: NETS.GoogLeNet(weights=None),
-    "resnet50": lambda: NETS.ResNet50(weights=None),
+    "se_googlenet": lambda: NETS.GoogLeNet(weights=None, squeeze_excite=True),
     "inception_v3": lambda: NETS.InceptionV3(weights=None),
+    "resnet18": lambda: NETS.ResNet18(weights=None),
+    "resnet34": lambda: NETS.ResNet34(weights=None),
+    "resnet50": lambda: NETS.ResNet50(weights=None),
+    "resnet101": lambda: NETS.ResNet101(weights=None),
+    "resnet152": lambda: NETS.ResNet152(weights=None, use_bias=False),
+    "se_resnet50": lambda: NETS.SEResNet50(weights=None),
     "xception": lambda: NETS.Xception(weights=None),
-    "squeezenet": lambda: NETS.SqueezeNet(weights=None),
+    "squeezenet_1.0": lambda: NETS.SqueezeNet(weights=None, version="1.0"),
+    "squeezenet_1.1": lambda: NETS.SqueezeNet(weights=None, version="1.1"),
     "mobilenet": lambda: NETS.MobileNet(weights=None),
+    "mobilenet_v2": lambda: NETS.MobileNetV2(weights=None),
 }
 
 
@@ -62,8 +72,8 @@ def main(arguments: list[str] | None = None) -> list[Path]:
     pictures: list[Path] = []
     rows: list[tuple[Any, ...]] = [("network", "layers", "parameters", "picture")]
     for name in args.network:
-        model = NETWORKS[name]() if name in NETWORKS else tc.load_model(name)
-        picture = args.output / f"{Path(name).stem}.{args.format}"
+        model = NETWORKS[name]() if name in NETWORKS else common.load_network(Path(name))
+        picture = args.output / f"{name if name in NETWORKS else Path(name).stem}.{args.format}"
         direction = "LR" if args.left_to_right else "TB"
         tc.viz.plot_model(model, to_file=picture, show_shapes=args.shapes, rankdir=direction)
         pictures.append(picture)

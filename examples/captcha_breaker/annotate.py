@@ -27,6 +27,7 @@ import numpy as np
 import tinyconv as tc
 from examples.captcha_breaker.generate_images import LABELS, generate
 from examples.captcha_breaker.segmentation import crop, find_digits, pad, read_gray, read_labels, write_image
+from examples.common import has_display
 
 PADDING = 8
 ESCAPE, IGNORE = "\x1b", " "
@@ -84,11 +85,6 @@ def annotate(paths: list[str], folder: Path, ask: Ask, progress: bool = True) ->
             next_numbers[label] += 1
             counts[label] += 1
     return counts
-
-
-def has_display() -> bool:
-    """Whether a window can open (OpenCV's ends the process where it cannot)."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def annotate_generated(folder: Path, count: int, seed: int) -> Counter[str]:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from examples.captcha_breaker.segmentation import DIGITS, write_image, write_labels
+from examples.common import positive
 
 WIDTH, HEIGHT = 150, 36
 STEP = 32  # pixels from one digit to the next
@@ -70,14 +71,6 @@ def generate(folder: Path, count: int, seed: int | None = 42, noise: float = 4.0
         labels[path.name] = digits
     write_labels(folder / LABELS, labels)
     return labels
-
-
-def positive(text: str) -> int:
-    """A command-line argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
-    return number
 
 
 def main(arguments: list[str] | None = None) -> dict[str, str]:

@@ -19,8 +19,7 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
-from examples.captcha_breaker.annotate import has_display
-from examples.captcha_breaker.generate_images import LABELS, generate, positive
+from examples.captcha_breaker.generate_images import LABELS, generate
 from examples.captcha_breaker.segmentation import (
     DIGITS,
     Box,
@@ -32,6 +31,7 @@ from examples.captcha_breaker.segmentation import (
     to_input,
     write_image,
 )
+from examples.common import has_display, positive
 
 PADDING = 20
 GREEN = (0, 255, 0)

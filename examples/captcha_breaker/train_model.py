@@ -22,8 +22,8 @@ import numpy as np
 
 import tinyconv as tc
 from examples.captcha_breaker.annotate import annotate_generated
-from examples.captcha_breaker.generate_images import positive
 from examples.captcha_breaker.segmentation import SIZE, read_gray, to_input
+from examples.common import Show, not_negative, positive
 from tinyconv.metrics import classification_report
 
 QUICK_CAPTCHAS = 100
@@ -93,9 +93,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, output: str) -> None
     parser.add_argument("-m", "--model", type=Path, help="model file to write (OUTPUT/captcha_lenet.tinyconv)")
     parser.add_argument("-o", "--output", type=Path, default=Path(output), help="folder for the results")
     parser.add_argument("-e", "--epochs", type=positive, default=15, help="passes over the training data (15)")
-    parser.add_argument("--learning-rate", type=float, default=0.01, help="step of gradient descent (0.01)")
+    parser.add_argument("--learning-rate", type=not_negative, default=0.01, help="step of gradient descent (0.01)")
     parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
-    parser.add_argument("--show", action="store_true", help="open windows with the pictures")
+    parser.add_argument("--show", action=Show, help="open windows with the pictures")
 
 
 def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:

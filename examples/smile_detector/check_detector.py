@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
+from examples.common import has_display, positive
 from examples.smile_detector.detect_smile import (
     Detect,
     Face,
@@ -27,7 +28,6 @@ from examples.smile_detector.detect_smile import (
     load_network,
 )
 from examples.smile_detector.faces import draw_face
-from examples.smile_detector.train_model import positive
 
 FRAME = (240, 300)  # height, width
 FACE = 128
@@ -67,6 +67,8 @@ def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tu
     parser.add_argument("--quick", action="store_true", help="20 drawn faces")
     parser.add_argument("--show", action="store_true", help="open a window with the last frame")
     args = parser.parse_args(arguments)
+    if args.show and not has_display():
+        parser.error("--show expected a display. Received none")
     rng = np.random.default_rng(args.seed)
     try:
         model = load_network(args.model)

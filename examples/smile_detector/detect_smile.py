@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
-from examples.smile_detector.train_model import positive, to_input
+from examples.common import has_display, positive
+from examples.smile_detector.train_model import to_input
 
 WIDTH = 300  # of the frames in which faces are searched
 RED = (0, 0, 255)
@@ -101,7 +102,7 @@ def draw(frame: np.ndarray, faces: list[Face]) -> np.ndarray:
     """A copy of the frame with a red box and the label of each face."""
     picture = frame.copy()
     for (x, y, width, height), label, _ in faces:
-        cv2.putText(picture, label, (x, y - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.45, RED, 2)
+        cv2.putText(picture, label, (x, max(y - 10, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, RED, 2)
         cv2.rectangle(picture, (x, y), (x + width, y + height), RED, 2)
     return picture
 
@@ -188,11 +189,6 @@ def show(picture: np.ndarray, milliseconds: int) -> bool:
     """Show a picture; whether to go on."""
     cv2.imshow("Face", picture)
     return cv2.waitKey(milliseconds) & 0xFF != ord("q")
-
-
-def has_display() -> bool:
-    """Whether a window can open (OpenCV's ends the process where it cannot)."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def run(

@@ -31,6 +31,7 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
+from examples.common import Show, positive
 from examples.smile_detector.faces import write_faces
 from tinyconv.metrics import classification_report
 from tinyconv.preprocessing import ImageDataGenerator, list_images
@@ -108,14 +109,6 @@ def fit(model: tc.Model, data: Split, args: argparse.Namespace) -> Any:
     return model.fit(x_train, train_targets, batch_size=args.batch_size, **common)
 
 
-def positive(text: str) -> int:
-    """A command-line argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
-    return number
-
-
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", "--dataset", type=Path, help="folder with SMILEs in it (the one in the cache)")
@@ -128,7 +121,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-class-weights", action="store_true", help="count all faces alike")
     parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
     parser.add_argument("--quick", action="store_true", help="few drawn faces and epochs, to see it work")
-    parser.add_argument("--show", action="store_true", help="open a window with the training curve")
+    parser.add_argument("--show", action=Show, help="open a window with the training curve")
     args = parser.parse_args(arguments)
     if args.quick:
         args.epochs, args.batch_size = 4, 16

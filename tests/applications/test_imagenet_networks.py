@@ -1,6 +1,7 @@
 """The networks for ImageNet: layer tables, parameter counts, outputs, and the arguments that all of them have.
 
-Counts are those of the publications and of Keras's documentation. ``KERAS`` was computed by Keras 3.15 (on JAX).
+Counts are those of the publications and of Keras's documentation. ``KERAS`` and the like were computed by Keras 3.15
+(on JAX and on PyTorch).
 """
 
 import hashlib
@@ -349,9 +350,39 @@ KERAS = {
     "MobileNet": (0.0859154, 0.124736, 0.217057, 0.0, 0.0, 0.0),
     "MobileNetV2": (0.116112, 0.175657, 0.0, 0.618558, 0.0, 0.0),
     "ResNet50": (0.773134, 0.925359, 1.28458, 0.864271, 2.56073, 0.597212),
+    "ResNet101": (2.41043, 3.18588, 0.0, 1.20023, 5.31911, 2.3991),
+    "ResNet152": (9.21304, 12.2455, 0.0, 2.57173, 0.462417, 41.8535),
     "VGG16": (0.0879197, 0.0898995, 0.0, 0.0, 0.0442549, 0.105502),
+    "VGG19": (0.083163, 0.0890409, 0.148768, 0.135515, 0.0, 0.0),
     "Xception": (0.379405, 0.37044, 0.779821, 0.281627, 0.0619266, 0.0496049),
 }
+
+# Of the same image, with a classifier of five classes without softmax.
+KERAS_LOGITS = {
+    "InceptionV3": (0.1955, 0.1687, -0.00323312, -0.0148548, 0.162712),
+    "MobileNet": (0.201426, -0.187748, 0.0651086, -0.216973, 0.146914),
+    "MobileNetV2": (0.411652, -0.12289, 0.115726, -0.282552, 0.56935),
+    "ResNet50": (1.11712, -0.648308, 1.28894, -1.01818, -1.09155),
+    "ResNet101": (-5.23895, -3.12569, 2.58177, -1.74558, 2.08945),
+    "ResNet152": (0.207784, 24.6845, 28.0883, 16.9807, 3.77863),
+    "VGG16": (0.283155, -0.0779333, 0.270396, 0.113226, -0.189007),
+    "VGG19": (0.109585, -0.0142495, 0.243731, 0.159097, 0.0346321),
+    "Xception": (0.562264, -0.0981076, -0.256916, -0.307573, -0.0812662),
+}
+
+# Of networks that Keras has not: recomputed in float64 with PyTorch's functions, after the publications. Pixels of up
+# to 300, where there is local response normalisation, make it count.
+RECOMPUTED = [
+    ("AlexNet", 67, 300, {}, (-0.524687, 0.321151, 3.76537, 6.44856, -0.57287)),
+    ("AlexNet", 67, 300, {"groups": 2}, (2.1366, -0.590879, -6.00503, -5.85583, -1.40281)),
+    ("GoogLeNet", 64, 300, {}, (-0.0173328, 0.562427, -0.0822546, 0.19115, -0.0214327)),
+    ("GoogLeNet", 64, 300, {"squeeze_excite": True}, (-0.0976573, -0.135819, 0.265701, -0.0301793, 0.196252)),
+    ("ResNet18", 64, 1, {}, (1.63364, -0.0279987, -1.14176, -1.55499, -1.63273)),
+    ("ResNet34", 64, 1, {}, (4.22389, 3.36314, 3.40974, -4.53621, 5.68134)),
+    ("SEResNet50", 64, 1, {}, (-0.364746, -0.29809, -0.297741, -0.168324, 0.575315)),
+    ("SqueezeNet", 64, 1, {"version": "1.0"}, (0.0, 0.0483997, 0.0, 0.124802, 0.0)),
+    ("SqueezeNet", 64, 1, {"version": "1.1"}, (0.0922217, 0.0, 0.0, 0.0597231, 0.0)),
+]
 
 
 def fill(model):
@@ -368,7 +399,7 @@ def fill(model):
             weight.assign(random.uniform(low, high, weight.shape).astype("float32"))
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", [name for name in EACH if name.values[0] in KERAS])
 @pytest.mark.usefixtures("no_weights")
 def test_features_are_those_of_keras(name):
     side, build = NETWORKS[name]
@@ -377,6 +408,37 @@ def test_features_are_those_of_keras(name):
     x = np.random.RandomState(1).uniform(-1, 1, (1, side, side, 3)).astype("float32")
     y = model.predict(x, verbose=0)[0]
     np.testing.assert_allclose([y.mean(), y.std(), *y[:4]], KERAS[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in EACH if name.values[0] in KERAS_LOGITS])
+@pytest.mark.usefixtures("no_weights")
+def test_classifiers_are_those_of_keras(name):
+    side, build = NETWORKS[name]
+    model = build(weights=None, input_shape=(side, side, 3), classes=5, classifier_activation=None)
+    fill(model)
+    x = np.random.RandomState(1).uniform(-1, 1, (1, side, side, 3)).astype("float32")
+    y = model.predict(x, verbose=0)[0]
+    np.testing.assert_allclose(y, KERAS_LOGITS[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "side", "brightest", "options", "expected"), RECOMPUTED)
+@pytest.mark.usefixtures("no_weights")
+def test_classifiers_are_those_recomputed(name, side, brightest, options, expected):
+    model = getattr(applications, name)(
+        weights=None, input_shape=(side, side, 3), classes=5, classifier_activation=None, **options
+    )
+    fill(model)
+    x = np.random.RandomState(1).uniform(-brightest, brightest, (1, side, side, 3)).astype("float32")
+    np.testing.assert_allclose(model.predict(x, verbose=0)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_resnet50_of_keras_2_is_that_recomputed():
+    model = applications.resnet50.ResNet50Keras2()
+    fill(model)
+    x = np.random.RandomState(1).uniform(-1, 1, (1, 224, 224, 3)).astype("float32")
+    expected = 0.00232868, 4.89035e-07, 9.35531e-05, 1.97683e-07, 0.000193419
+    np.testing.assert_allclose(model.predict(x, verbose=0)[0, :5], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -511,8 +573,20 @@ def test_logits_and_names():
     model = applications.SqueezeNet(classes=7, classifier_activation=None, name="small", input_shape=(40, 40, 1))
     assert (model.name, model.input_shape, model.output_shape) == ("small", (None, 40, 40, 1), (None, 7))
     assert model.layers[-1].activation.__name__ == "linear"
-    assert applications.MobileNet((128, 128, 3), weights=None).name == "mobilenet_1.00_128"
     assert applications.MobileNetV2(weights=None, alpha=0.5).name == "mobilenetv2_0.50_224"
+
+
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [
+        ({}, "224"), ({"input_shape": (128, 96, 3)}, "128"), ({"input_shape": (64, 48, 3)}, "64"),
+        ({"include_top": False}, "None"), ({"include_top": False, "input_shape": (None, None, 3)}, "None"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_weights")
+def test_names_tell_the_height_of_images_as_in_keras(options, side):
+    assert applications.MobileNet(weights=None, **options).name == f"mobilenet_1.00_{side}"
+    assert applications.MobileNetV2(weights=None, **options).name == f"mobilenetv2_1.00_{side}"
 
 
 @pytest.mark.parametrize(

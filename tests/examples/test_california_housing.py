@@ -58,3 +58,10 @@ def test_quick(tmp_path, capsys):
     assert -mean_squared_error(y_test, model.predict(x_test, verbose=0)) == pytest.approx(best, rel=1e-5)
     assert default < 0
     assert (tmp_path / "new" / "california_housing.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_of_the_book():
+    args = program.parse_arguments([])
+    assert (args.epochs, args.n_iter) == (100, 10)
+    (stop,) = program.early_stopping()
+    assert (stop.patience, stop.monitor) == (10, "val_loss")

@@ -18,9 +18,11 @@ from examples import common
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = (
-    "batchnorm_mlp", "california_housing", "cifar10_checkpoints", "convolutions", "dogs_and_cats", "fashion_mnist_cnn",
-    "logic_networks", "minivggnet_cifar10", "mnist_mlp", "monitor_training", "multi_label", "perceptron",
-    "self_supervised", "shallownet_animals", "shallownet_cifar10", "shallownet_load", "visualize_architecture",
+    "augmentation", "batchnorm_mlp", "california_housing", "cifar10_checkpoints", "convolutions", "dogs_and_cats",
+    "fashion_mnist_cnn", "imagenet_pretrained", "lenet_mnist", "line_filters", "logic_networks", "minivggnet_cifar10",
+    "mnist_mlp", "monitor_training", "multi_label", "perceptron", "reuse_layers", "self_supervised",
+    "shallownet_animals", "shallownet_cifar10", "shallownet_load", "visualize_architecture", "what_filters_see",
+    "worked_examples",
 )  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def test_missing_data_end_in_a_message(tmp_path):
     [
         (tc.datasets.DownloadError("no mirror answers"), "[ERROR] no mirror answers"),
         (ImportError("pip install opencv-python"), "[ERROR] pip install opencv-python"),
+        (PermissionError(13, "Permission denied", "runs"), "[ERROR] [Errno 13] Permission denied: 'runs'"),
         (KeyboardInterrupt(), "[INFO] interrupted"),
     ],
 )
@@ -67,6 +70,20 @@ def test_quiet_ends(error, message):
     with pytest.raises(SystemExit) as end:
         common.run(main)
     assert str(end.value.code).startswith(message)
+
+
+def test_the_hint_on_data_sets_is_for_data_only():
+    def fail(error):
+        raise error
+
+    for error, about_data in (
+        (FileNotFoundError("expected a photo. Received: none.jpg"), False),
+        (FileNotFoundError(f"no weights in {tc.datasets.home() / 'models'}"), True),
+        (tc.datasets.DownloadError("no mirror answers"), True),
+    ):
+        with pytest.raises(SystemExit) as end:
+            common.run(lambda error=error: fail(error))
+        assert ("python -m tinyconv datasets" in str(end.value.code)) == about_data
 
 
 def test_bugs_keep_their_traceback():
@@ -153,3 +170,41 @@ def test_text_files_are_replaced_as_a_whole(tmp_path):
         common.write_text(file, "broken \ud800")
     assert file.read_text(encoding="utf-8") == "new é"
     assert [each.name for each in tmp_path.iterdir()] == ["report.txt"]
+
+
+def test_show_is_an_error_at_once_where_there_is_no_display(monkeypatch, capsys):
+    parser = common.parser(None, "runs/x")
+    monkeypatch.setattr(common, "has_display", lambda: False)
+    assert not common.can_plot()
+    assert parser.parse_args([]).show is False
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--show"])
+    assert end.value.code == 2
+    assert "--show expected a display" in capsys.readouterr().err
+    monkeypatch.setattr(common, "has_display", lambda: True)
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "get_backend", lambda: "Agg")
+    assert not common.can_plot()
+    monkeypatch.setattr(pyplot, "get_backend", lambda: "QtAgg")
+    assert parser.parse_args(["--show"]).show is True
+
+
+def test_a_file_that_is_no_network(tmp_path):
+    (tmp_path / "text.tinyconv").write_text("no network")
+    with pytest.raises(SystemExit, match=r"\[ERROR\] .*text.tinyconv is not a tinyconv file"):
+        common.load_network(tmp_path / "text.tinyconv")
+    tc.applications.ShallowNet.build(4, 4, 3, 2).save(tmp_path / "network.tinyconv")
+    assert common.load_network(tmp_path / "network.tinyconv").output_shape == (None, 2)
+
+
+def test_drawn_pictures(tmp_path):
+    """Bytes keep their grey, floats are stretched."""
+    dark = np.full((10, 20), 51, np.uint8)
+    floats = np.linspace(2, 3, 200).reshape(10, 20)
+    common.draw_pictures([dark, floats], ["dark", "floats"], 2, tmp_path / "grid.png")
+    drawn = cv2.imread(str(tmp_path / "grid.png"), cv2.IMREAD_GRAYSCALE)
+    assert drawn.shape == (240, 800)  # two of 4 inches, half as high, and room for titles
+    assert drawn[140, 200] == 51
+    right = drawn[60:220, 420:780]
+    assert right.min() < 30
+    assert right.max() > 225

@@ -65,6 +65,27 @@ def test_fine_tuning_needs_a_trained_top(tmp_path):
         program.main(["fine-tune", "--quick", "--output", str(tmp_path)])
 
 
+def test_fine_tuning_starts_from_the_trained_top(tmp_path, monkeypatch):
+    top = program.build_top((1, 1, 512))
+    top.save_weights(tmp_path / program.TOP_FILE)
+    given = []
+    monkeypatch.setattr(program, "fit", lambda *arguments, **options: given.append(arguments))
+    model, _ = program.fine_tune(program.parse_arguments(["fine-tune", "--quick", "--output", str(tmp_path)]))
+    for ours, theirs in zip(model.layers[2].get_weights(), top.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    optimizer = given[0][1]
+    assert (type(optimizer), optimizer.learning_rate, optimizer.momentum) == (tc.optimizers.SGD, 1e-4, 0.9)
+
+
+def test_settings_of_the_slides(tmp_path):
+    args = program.parse_arguments(["scratch"])
+    assert (args.size, args.batch_size, args.epochs) == (150, 16, 50)
+    common.write_animals(tmp_path, seed=0, count=5)
+    args = program.parse_arguments(["scratch", "--dataset", str(tmp_path)])
+    generator = program.flow(args, "training", **program.AUGMENTATION).image_data_generator
+    assert (generator.shear_range, generator.zoom_range, generator.horizontal_flip) == (0.2, (0.8, 1.2), True)
+
+
 @pytest.mark.slow
 def test_the_three_ways(tmp_path, capsys):
     output = ["--quick", "--output", str(tmp_path / "new")]
@@ -75,7 +96,7 @@ def test_the_three_ways(tmp_path, capsys):
     assert f"validation accuracy: {last:.4f} after 4 epochs" in printed
     features = np.load(tmp_path / "new" / "bottleneck_features_validation.npy")
     assert features.shape == (8, 1, 1, 512)
-    assert (np.load(tmp_path / "new" / "bottleneck_features_training.npy") >= 0).all()  # a ReLU is before the pooling
+    assert (np.load(tmp_path / "new" / "bottleneck_features_train.npy") >= 0).all()  # a ReLU is before the pooling
     top = tc.load_model(tmp_path / "new" / "dogs_and_cats_bottleneck.tinyconv")
     labels = np.repeat([0, 1], 4)
     assert ((top.predict(features, verbose=0).ravel() > 0.5) == labels).mean() == pytest.approx(last)

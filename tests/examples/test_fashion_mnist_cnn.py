@@ -17,6 +17,9 @@ def test_layers_and_parameters():
     assert [layer.output.shape[1:] for layer in model.layers[8:]] == [(n,) for n in (2304, 128, 128, 64, 64, 10)]
     counts = [3_200, 73_856, 147_584, 295_168, 590_080, 295_040, 8_256, 650]
     assert [layer.count_params() for layer in model.layers if layer.count_params()] == counts
+    assert [layer.rate for layer in model.layers if isinstance(layer, tc.layers.Dropout)] == [0.5, 0.5]
+    activations = [layer.activation.__name__ for layer in model.layers if layer.count_params()]
+    assert activations == ["relu"] * 7 + ["softmax"]
 
 
 @pytest.mark.slow

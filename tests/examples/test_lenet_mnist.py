@@ -47,5 +47,5 @@ def test_help_and_wrong_arguments():
         assert part in done.stdout
     done = run("--epochs", "0")
     assert done.returncode == 2
-    assert "expected a number >= 1, received 0" in done.stderr
+    assert "expected a whole number >= 1, received 0" in done.stderr
     assert "Traceback" not in done.stderr

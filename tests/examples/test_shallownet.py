@@ -57,6 +57,16 @@ def test_animals(trained):
     assert model.optimizer.iterations == 5 * 2
 
 
+def test_animals_are_split_as_in_the_book(trained):
+    folder = trained[0] / "generated"
+    data = shallownet_animals.load_animals(folder)
+    train, test = train_test_split(common.animal_paths(folder), test_size=0.25, random_state=42)
+    for x, y, paths in ((data.x_train, data.y_train, train), (data.x_test, data.y_test, test)):
+        expected, names = common.read_photos(paths)
+        np.testing.assert_array_equal(x, expected)
+        assert [data.class_names[k] for k in y.argmax(axis=1)] == names.tolist()
+
+
 def classify(trained, output, *more):
     options = ["--dataset", trained[0] / "generated", "--model", trained[0] / "m" / "net.hdf5", "--output", output]
     return shallownet_load.main([str(option) for option in (*options, *more)])

@@ -280,6 +280,12 @@ class TestCheckDetector:
         assert right > 16
         assert check_detector.main(["-m", str(model), "--quick"], lambda gray: []) == (0, 0)
 
+    def test_show_needs_a_display(self, model, monkeypatch, capsys):
+        monkeypatch.setattr(check_detector, "has_display", lambda: False)
+        with pytest.raises(SystemExit):
+            check_detector.main(["-m", str(model), "--quick", "--show"])
+        assert "--show expected a display" in capsys.readouterr().err
+
     def test_face_in_its_frame(self):
         face = np.full((64, 64), 90, np.uint8)
         face[20:40, 20:40] = 10

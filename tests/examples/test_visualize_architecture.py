@@ -39,10 +39,20 @@ def test_all_names_every_network():
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("lenet5", 61_740), ("minivggnet", 2_171_178), ("minivggnet_without_bn", 2_168_362)]
+    ("name", "parameters"),
+    [
+        ("lenet5", 61_740), ("minivggnet", 2_171_178), ("minivggnet_without_bn", 2_168_362), ("googlenet", 6_998_552),
+        ("resnet34", 21_814_696), ("squeezenet_1.0", 1_248_424), ("squeezenet_1.1", 1_235_496),
+    ],
 )
 def test_networks_are_those_of_the_documents(name, parameters):
     assert visualize_architecture.NETWORKS[name]().count_params() == parameters
+
+
+def test_every_network_has_a_picture_of_its_own(tmp_path):
+    names = ["squeezenet_1.0", "squeezenet_1.1"]
+    pictures = visualize_architecture.main([*names, "--no-shapes", "--output", str(tmp_path)])
+    assert [path.name for path in pictures] == [f"{name}.png" for name in names]
 
 
 def test_unknown_network(capsys):

@@ -24,7 +24,7 @@ from tinyconv.models import Functional, Model
 
 __all__ = [
     "Options", "averaged_classes", "batch_norm", "channel_axis", "image_shape", "image_size", "models_folder",
-    "published_size", "source_inputs",
+    "named_height", "published_size", "source_inputs",
 ]  # fmt: skip
 
 
@@ -249,3 +249,10 @@ def published_size(input_shape: Any, input_tensor: Any, sizes: Sequence[int]) ->
     shape = input_shape if input_tensor is None else getattr(input_tensor, "shape", (None, None, None))
     height, width = (None, None) if shape is None or len(shape) < 3 else image_size(shape)
     return height if height is not None and height == width and height in sizes else sizes[-1]
+
+
+def named_height(input_shape: Any, include_top: bool, size: int) -> int | None:
+    """Height of the images as Keras puts it into the names of models; None where ``input_shape`` leaves it open."""
+    if input_shape is None:
+        return size if include_top else None
+    return image_size(input_shape)[0] if len(input_shape) == 3 else size

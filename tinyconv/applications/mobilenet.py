@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinyconv.applications.common import Options, batch_norm, published_size
+from tinyconv.applications.common import Options, batch_norm, named_height, published_size
 from tinyconv.applications.imagenet_utils import decode_predictions
 from tinyconv.applications.imagenet_utils import preprocess_tf as preprocess_input
 from tinyconv.layers import (
@@ -99,7 +99,7 @@ def MobileNet(
         file = f"mobilenet_{_PUBLISHED[alpha]}_{size}_tf{'' if include_top else '_no_top'}.h5"
     options = Options(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        name or f"mobilenet_{alpha:0.2f}_{size}",
+        name or f"mobilenet_{alpha:0.2f}_{named_height(input_shape, include_top, size)}",
     )  # fmt: skip
     return options.build(body, classifier, size=size, smallest=32, file=file)
 

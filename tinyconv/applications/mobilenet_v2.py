@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinyconv.applications.common import Options, batch_norm, channel_axis, image_size, published_size
+from tinyconv.applications.common import Options, batch_norm, channel_axis, image_size, named_height, published_size
 from tinyconv.applications.imagenet_utils import decode_predictions
 from tinyconv.applications.imagenet_utils import preprocess_tf as preprocess_input
 from tinyconv.layers import Add, Conv2D, Dense, DepthwiseConv2D, GlobalAveragePooling2D, ReLU, ZeroPadding2D
@@ -78,7 +78,7 @@ def MobileNetV2(
         file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{size}{top}.h5"
     options = Options(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        name or f"mobilenetv2_{alpha:0.2f}_{size}",
+        name or f"mobilenetv2_{alpha:0.2f}_{named_height(input_shape, include_top, size)}",
     )  # fmt: skip
     return options.build(body, _classifier, size=size, smallest=32, file=file)
 
