@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ Rounds = dict[str, list[float]]  # configuration -> one figure per round
 class Settings:
     """How thoroughly to measure. ``torch`` is the Python that has PyTorch, if any."""
 
-    rounds: int = 7
-    seconds: float = 1.0  # of one round
+    rounds: int = 5
+    seconds: float = 0.7  # of one round
     threads: int = os.cpu_count() or 1
     quick: bool = False
     tiny: bool = False
@@ -84,9 +84,9 @@ class Worker:
             raise WorkerError(reply["error"].strip())
         return reply["result"]
 
-    def round(self, function: str, settings: Settings) -> float:
-        """Median of the times of one round."""
-        return statistics.median(self.call(function, seconds=settings.seconds, least=settings.least))
+    def round(self, function: str, settings: Settings, share: float = 1.0) -> float:
+        """Median of the times of one round, or of a ``share`` of one for what takes no time."""
+        return statistics.median(self.call(function, seconds=share * settings.seconds, least=settings.least))
 
     def close(self) -> None:
         """End the process."""
@@ -100,6 +100,13 @@ class Worker:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def race(function: str, workers: Mapping[str, Worker], settings: Settings, share: float = 1.0) -> Rounds:
+    """Warm up, then have workers take turns."""
+    for worker in workers.values():
+        worker.round(function, settings, share)
+    return alternate({name: lambda w=w: w.round(function, settings, share) for name, w in workers.items()}, settings)
 
 
 def alternate(jobs: Mapping[str, Callable[[], float]], settings: Settings) -> Rounds:
@@ -125,22 +132,49 @@ def reason(error: Exception) -> str:
     return str(error).strip().splitlines()[-1][:160]
 
 
-@contextlib.contextmanager
-def pytorch(settings: Settings, threads: int) -> Iterator[tuple[dict[str, tuple[Worker, dict[str, Any]]], list[str]]]:
-    """PyTorch's configurations: name -> (worker, arguments of ``prepare``); and notes on what is left out."""
-    with contextlib.ExitStack() as stack:
-        workers, notes = {}, []
-        if settings.torch is None:
-            notes.append(PYTORCH_MISSING)
+class Rivals:
+    """PyTorch's configurations, each in a process of its own; use it in a ``with`` block.
+
+    One that fails, such as ``torch.compile`` without what it needs, is left out from then on. ``notes`` tell what is
+    missing, and why.
+    """
+
+    def __init__(self, settings: Settings, threads: int) -> None:
+        self.workers: dict[str, Worker] = {}
+        self.notes = [] if settings.torch else [PYTORCH_MISSING]
+        self._options: dict[str, dict[str, bool]] = {}
+        self._stack = contextlib.ExitStack()
         for compiled in (False, True) if settings.torch else ():
             if compiled and (problem := _no_compiler(settings)):
-                notes.append(f"torch.compile left out: {problem}")
+                self.notes.append(f"torch.compile left out: {problem}")
                 continue
             for channels_last in (False, True):
-                name = ("channels_last" if channels_last else "contiguous") + (", compile" if compiled else "")
-                worker = stack.enter_context(Worker("pytorch", threads, settings.torch))
-                workers[name] = worker, {"channels_last": channels_last, "compiled": compiled}
-        yield workers, notes
+                name = f"PyTorch {'channels_last' if channels_last else 'contiguous'}{', compile' * compiled}"
+                self.workers[name] = self._stack.enter_context(Worker("pytorch", threads, settings.torch))
+                self._options[name] = {"channels_last": channels_last, "compiled": compiled}
+
+    def prepare(self, **case: Any) -> None:
+        """Have every configuration get ready for the same case."""
+        for name in list(self.workers):
+            self._ask(name, "prepare", **case, **self._options[name])
+
+    def call(self, function: str, **arguments: Any) -> dict[str, Any]:
+        """What each configuration answers."""
+        answers = {name: self._ask(name, function, **arguments) for name in list(self.workers)}
+        return {name: answer for name, answer in answers.items() if name in self.workers}
+
+    def _ask(self, name: str, function: str, **arguments: Any) -> Any:
+        try:
+            return self.workers[name].call(function, **arguments)
+        except WorkerError as error:
+            self.notes.append(f"{name} left out: {reason(error)}")
+            del self.workers[name]
+
+    def __enter__(self) -> Rivals:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stack.close()
 
 
 def _no_compiler(settings: Settings) -> str:

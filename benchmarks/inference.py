@@ -1,56 +1,55 @@
-"""Latency of a single image, against PyTorch and, where it is installed, ONNX Runtime."""
+"""Latency of predictions, against PyTorch and ONNX Runtime."""
 
 from __future__ import annotations
 
-import statistics
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import Settings, Worker, WorkerError, alternate, best, pytorch
-from benchmarks.report import Bar, Row, milliseconds, on
+import numpy as np
 
-ONNX_MISSING = "ONNX Runtime not measured: pip install onnx onnxruntime beside PyTorch"
+from benchmarks.harness import Rivals, Settings, Worker, WorkerError, race, reason
+from benchmarks.report import Bar, Row, against, on
+
+CASES = [("LeNet", 1), ("MiniVGGNet", 1), ("ResNet50", 1), ("ResNet50", 8), ("VGG16", 1), ("VGG16", 8)]
+SMALL = ("LeNet", "MiniVGGNet")
+ONNX_MISSING = "ONNX Runtime left out, which needs pip install onnx onnxruntime beside PyTorch"
+EQUAL = 1e-3  # largest distance of logarithms of probabilities, as a part of their range
 
 
 def rows(settings: Settings) -> Iterator[Row]:
     """One image through the small networks; one and eight through the large ones."""
-    cases = [("LeNet", 1), ("MiniVGGNet", 1)]
-    if not settings.tiny:
-        cases += [(network, batch) for network in ("ResNet50", "VGG16") for batch in (1, 8)]
-    for network, batch in cases:
-        yield _latency(network, batch, settings)
+    for network, batch in CASES:
+        what = f"{network}: prediction of {batch} image{'s' * (batch > 1)}, {on(settings.threads)}"
+        if settings.tiny and network not in SMALL:
+            yield Row("inference", what, "not measured in this setting")
+        else:
+            yield _latency(what, network, batch, settings)
 
 
-def _latency(network: str, batch: int, settings: Settings) -> Row:
-    threads, case = settings.threads, {"network": network, "batch": batch, "count": 1}
-    onnx = Worker("onnxruntime", threads, settings.torch)
-    with Worker("ours", threads) as ours, onnx, pytorch(settings, threads) as (theirs, notes):
-        workers = {"ours": ours}
-        weights = ours.call("prepare", **case)
-        for name, (worker, options) in theirs.items():
-            theirs_weights = worker.call("prepare", **case, **options)
-            if theirs_weights != weights:
-                raise RuntimeError(f"{network}: expected {weights} weights, received {theirs_weights} in PyTorch")
-            workers[name] = worker
-        try:
-            onnx.call("prepare", network=network, batch=batch)
-            workers["onnxruntime"] = onnx
-        except WorkerError:
-            notes.append(ONNX_MISSING)
-        for name, worker in list(workers.items()):
+def _latency(what: str, network: str, batch: int, settings: Settings) -> Row:
+    case = {"network": network, "batch": batch, "count": 1}
+    onnx = Worker("onnxruntime", settings.threads, settings.torch)
+    with Worker("ours", settings.threads) as ours, onnx, Rivals(settings, settings.threads) as rivals:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = str(Path(folder) / "weights.npz")
+            ours.call("prepare", save=weights, **case)
+            rivals.prepare(weights=weights, **case)
             try:
-                worker.round("predictions", settings)  # warm up
-            except WorkerError:
-                notes.append(f"{name} failed")
-                del workers[name]
-        rounds = alternate(
-            {name: lambda w=w: w.round("predictions", settings) for name, w in workers.items()}, settings
-        )
-    own = statistics.median(rounds["ours"])
-    what = f"{network}, {batch} image{'s' * (batch > 1)}, {on(threads)}"
-    row = Row("inference", what, milliseconds(own), rounds=rounds)
-    row.note = "; ".join(notes)
-    if others := [name for name in workers if name != "ours"]:
-        fastest = best(rounds, *others)
-        row.theirs = f"{milliseconds(statistics.median(rounds[fastest]))} ({fastest})"
-        row.ratio, row.bar = statistics.median(rounds[fastest]) / own, Bar(1.0)
-    return row
+                onnx.call("prepare", network=network, batch=batch, weights=weights)
+                rivals.workers["ONNX Runtime"] = onnx
+            except WorkerError as error:
+                rivals.notes.append(f"{ONNX_MISSING}: {reason(error)}")
+        proof = _proof(ours.call("outputs"), rivals.call("outputs"))
+        rounds = race("predictions", {"ours": ours, **rivals.workers}, settings)
+    return against("inference", what, rounds, Bar(1.0), note="; ".join(rivals.notes), **proof)
+
+
+def _proof(ours: Any, theirs: dict[str, Any]) -> dict[str, str]:
+    """Whether all outputs are the same probabilities."""
+    if not theirs:
+        return {}
+    own = np.log(ours)
+    far = max(float(np.abs(np.log(other) - own).max() / np.ptp(own)) for other in theirs.values())
+    return {"compared" if far <= EQUAL else "differs": f"log-probabilities within {far:.1g} of their range"}

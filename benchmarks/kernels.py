@@ -60,12 +60,19 @@ DENSE = {  # batch, inputs, outputs
 }
 PASSES = {"forward": "forward", "input": "backward-data", "weight": "backward-weights"}
 WINOGRAD, PLAIN, WEIGHTS = 1.7, 0.8, 0.7  # fractions of the peak that the bars ask for
+EQUAL = 1e-4  # largest distance from NumPy's result in float64, as a part of its largest number
+SHARE = 0.2  # of a round of other subjects, since a kernel takes milliseconds at most
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """All kernels, then the limits that they were held against."""
+    """All kernels, then the limits that they were held against; on all threads, then on one."""
+    for threads in settings.pick(dict.fromkeys((settings.threads, 1)), [settings.threads], [settings.threads]):
+        yield from _rows(threads, settings)
+
+
+def _rows(threads: int, settings: Settings) -> Iterator[Row]:
     peaks: list[float] = []
-    with Worker("primitives", settings.threads) as worker:
+    with Worker("primitives", threads) as worker:
         bandwidth = worker.call("limits")["bandwidth"]
         for shape in SHAPES[:: settings.pick(1, 4, 9)]:
             for kind, name in PASSES.items():
@@ -73,13 +80,14 @@ def rows(settings: Settings) -> Iterator[Row]:
                     continue  # the first layer's input needs no gradient
                 flops = worker.call("prepare", kind=kind, **_arguments(shape, settings))
                 bar = WEIGHTS if kind == "weight" else WINOGRAD if kind == "forward" and shape.suits_winograd else PLAIN
-                yield _row(worker, f"{_describe(shape)} {name}", flops, bar, peaks, settings)
+                yield _row(worker, f"{_describe(shape)} {name}, {on(threads)}", flops, bar, peaks, settings)
         for name, (batch, inputs, outputs) in list(DENSE.items())[:: settings.pick(1, 2, 3)]:
             for kind, direction in PASSES.items():
                 flops = worker.call("prepare_dense", kind=kind, batch=batch, inputs=inputs, outputs=outputs)
-                yield _row(worker, f"{name} {batch}x{inputs}x{outputs} {direction}", flops, PLAIN, peaks, settings)
-    yield Row("kernels", f"peak of multiply-adds, {on(settings.threads)}", f"{statistics.median(peaks):.0f} GF/s")
-    yield Row("kernels", f"copying memory, {on(settings.threads)}", f"{bandwidth:.1f} GB/s")
+                what = f"{name}: dense, batch {batch}, {inputs} -> {outputs}, {direction}, {on(threads)}"
+                yield _row(worker, what, flops, PLAIN, peaks, settings)
+    yield Row("kernels", f"peak of multiply-adds in registers, {on(threads)}", f"{statistics.median(peaks):.0f} GF/s")
+    yield Row("kernels", f"copying memory, {on(threads)}", f"{bandwidth:.1f} GB/s")
 
 
 def _arguments(shape: Shape, settings: Settings) -> dict[str, Any]:
@@ -90,16 +98,21 @@ def _arguments(shape: Shape, settings: Settings) -> dict[str, Any]:
 
 def _describe(shape: Shape) -> str:
     n, size, k = shape.batch, shape.size, shape.kernel
-    return f"{shape.name} {n}x{size}x{size}x{shape.channels}->{shape.filters} {k}x{k}/{shape.strides}"
+    how = f"{k}x{k} convolution" + f", strides {shape.strides}" * (shape.strides > 1)
+    return f"{shape.name}: {how}, {n} x {size}x{size}, {shape.channels} -> {shape.filters},"
 
 
 def _row(worker: Worker, what: str, flops: float, bar: float, peaks: list[float], settings: Settings) -> Row:
-    worker.round("times", settings)  # warm up
+    far = worker.call("difference")
+    proof = {"compared" if far <= EQUAL else "differs": f"NumPy in float64, within {far:.0e} of the largest result"}
+    worker.round("times", settings, SHARE)  # warm up
     jobs = {
-        "seconds": lambda: worker.round("times", settings),
-        "peak GF/s": lambda: worker.call("limits")["flops"],
+        "seconds": lambda: worker.round("times", settings, SHARE),
+        "peak GF/s": lambda: worker.call("limits", bandwidth=False)["flops"],
     }
     rounds = alternate(jobs, settings)
     peaks += rounds["peak GF/s"]
-    speed, peak = flops / statistics.median(rounds["seconds"]) / 1e9, statistics.median(rounds["peak GF/s"])
-    return Row("kernels", what, f"{speed:.0f} GF/s", f"{peak:.0f} GF/s peak", speed / peak, Bar(bar), rounds=rounds)
+    speeds = [flops / seconds / 1e9 for seconds in rounds["seconds"]]
+    ratios = [speed / peak for speed, peak in zip(speeds, rounds["peak GF/s"])]
+    ours, theirs = f"{statistics.median(speeds):.0f} GF/s", f"{statistics.median(rounds['peak GF/s']):.0f} GF/s (peak)"
+    return Row("kernels", what, ours, theirs, bar=Bar(bar), ratios=ratios, rounds=rounds, **proof)

@@ -6,8 +6,10 @@ import contextlib
 import datetime
 import functools
 import importlib.metadata
+import json
 import os
 import platform
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +21,12 @@ import numpy as np
 CHAINS = 12  # independent sums: enough to hide the latency of a multiply-add, few enough for 16 registers
 
 
-def facts(threads: int) -> dict[str, Any]:
-    """Processor, cores, versions, threads, load and date, for the head of a report."""
-    packages = ("numpy", "numba", "llvmlite", "opencv-python", "onnxruntime")
+def facts(threads: int, torch: str | None = None) -> dict[str, Any]:
+    """Processor, cores, versions, threads, load and date, for the head of a report.
+
+    ``torch`` is the Python that has PyTorch, whose packages are told too.
+    """
+    packages = ("numpy", "numba", "llvmlite", "opencv-python")
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "cpu": _cpu_name(),
@@ -30,6 +35,7 @@ def facts(threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: _version(name) for name in packages},
+        **(_versions_of(torch, "torch", "onnxruntime") if torch else {}),
         "load average": round(load(), 2),
     }
 
@@ -44,6 +50,13 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _versions_of(python: str, *packages: str) -> dict[str, str]:
+    """Versions of packages of another Python."""
+    program = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    found = json.loads(subprocess.run([python, "-c", program], capture_output=True, text=True).stdout or "{}")
+    return {name: found.get(name, "not installed") for name in packages}
 
 
 def _cpu_name() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 import torch
 
-from benchmarks.workers.pytorch import build
+from benchmarks.workers.pytorch import build, load_weights
 from benchmarks.workers.serve import serve, timed
 from benchmarks.workers.tasks import batches
 
@@ -22,10 +22,12 @@ def version() -> str:
     return f"ONNX Runtime {onnxruntime.__version__}"
 
 
-def prepare(network: str, batch: int) -> None:
-    """Export the network and open it."""
+def prepare(network: str, batch: int, weights: str) -> None:
+    """Export the network with these weights and open it."""
     x = torch.from_numpy(batches(network, batch, 1)[0][0]).permute(0, 3, 1, 2).contiguous()
-    model = torch.nn.Sequential(build(network), torch.nn.Softmax(1)).eval()
+    model = build(network)
+    load_weights(model, weights)
+    model = torch.nn.Sequential(model, torch.nn.Softmax(1)).eval()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
     with tempfile.TemporaryDirectory() as folder:
@@ -41,5 +43,10 @@ def predictions(seconds: float, least: int) -> list[float]:
     return timed(lambda: session.run(None, {"x": x}), seconds, least)
 
 
+def outputs() -> list[list[float]]:
+    """What the network predicts for the first batch."""
+    return _now["session"].run(None, {"x": _now["x"]})[0].tolist()
+
+
 if __name__ == "__main__":
-    serve(version, prepare, predictions)
+    serve(version, prepare, predictions, outputs)

@@ -28,8 +28,9 @@ def prepare(
     save: str | None = None,
     dtype: str = "float32",
     count: int = 20,
+    learning_rate: float | None = None,
 ) -> int:
-    """Build and compile a network, with ``count`` batches; ``save`` its weights for the other side.
+    """Build and compile a network, with ``count`` batches; ``save`` its weights, by name, for the other side.
 
     Returns the number of weights that are trained.
     """
@@ -45,10 +46,11 @@ def prepare(
     for layer in model.layers:
         if not dropout and isinstance(layer, tc.layers.Dropout):
             layer.rate = 0.0
-    optimizer = tc.optimizers.SGD(task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    rate = learning_rate or task.learning_rate
+    optimizer = tc.optimizers.SGD(rate, momentum=task.momentum, nesterov=task.nesterov)
     model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     if save:
-        np.savez(save, *model.get_weights())
+        np.savez(save, **{f"{layer.name}.{i}": w for layer in model.layers for i, w in enumerate(layer.get_weights())})
     one_hot = np.eye(task.classes, dtype=dtype)
     data = [(x.astype(dtype), one_hot[labels]) for x, labels in batches(network, batch, count)]
     _now.update(model=model, data=data, turn=itertools.cycle(data))
@@ -73,6 +75,11 @@ def predictions(seconds: float, least: int) -> list[float]:
     """Seconds of each prediction of a batch."""
     x = _now["data"][0][0]
     return timed(lambda: _now["model"].predict_on_batch(x), seconds, least)
+
+
+def outputs() -> list[list[float]]:
+    """What the network predicts for the first batch."""
+    return np.asarray(_now["model"].predict_on_batch(_now["data"][0][0])).tolist()
 
 
 def epoch(count: int) -> dict[str, float]:
@@ -101,4 +108,4 @@ def peak_memory(network: str, batch: int) -> int:
 
 
 if __name__ == "__main__":
-    serve(version, prepare, losses, steps, predictions, epoch, peak_memory)
+    serve(version, prepare, losses, steps, predictions, outputs, epoch, peak_memory)

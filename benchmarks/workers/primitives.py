@@ -13,7 +13,7 @@ from benchmarks.workers.serve import serve, timed
 from tinyconv import backends
 from tinyconv.geometry import make_window
 
-_now: dict[str, Callable[[], Any]] = {}
+_now: dict[str, Callable[[], np.ndarray]] = {}  # the primitive, and the same from another source
 
 
 def version() -> str:
@@ -21,10 +21,11 @@ def version() -> str:
     return f"backend {backends.default().name}"
 
 
-def limits() -> dict[str, float]:
+def limits(bandwidth: bool = True) -> dict[str, float]:
     """GF/s of multiply-adds in registers, GB/s of copying memory; with all threads of this process."""
     threads = int(os.environ["OMP_NUM_THREADS"])
-    return {"flops": machine.fma_peak(threads), "bandwidth": machine.bandwidth(threads)}
+    found = {"flops": machine.fma_peak(threads)}
+    return {**found, "bandwidth": machine.bandwidth(threads)} if bandwidth else found
 
 
 def prepare(
@@ -41,6 +42,16 @@ def prepare(
         "input": lambda: backend.conv2d_input_grad(dy, w, x.shape, window, 1),
         "weight": lambda: backend.conv2d_weight_grad(x, dy, w.shape, window, 1),
     }[kind]
+    numpy, exact = backends.get("reference"), w.astype(np.float64)
+
+    def image(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return x[i : i + 1].astype(np.float64), dy[i : i + 1].astype(np.float64)
+
+    _now["expected"] = {
+        "forward": lambda: numpy.conv2d(image(0)[0], exact, None, window, 1),
+        "input": lambda: numpy.conv2d_input_grad(image(0)[1], exact, (1, *x.shape[1:]), window, 1),
+        "weight": lambda: sum(numpy.conv2d_weight_grad(*image(i), w.shape, window, 1) for i in range(batch)),
+    }[kind]
     return 2.0 * dy.size * kernel * kernel * channels
 
 
@@ -55,7 +66,17 @@ def prepare_dense(kind: str, batch: int, inputs: int, outputs: int) -> float:
         "input": lambda: backend.matmul(dy, w.T),
         "weight": lambda: backend.matmul(x.T, dy),
     }[kind]
+    x64, w64, dy64 = (array.astype(np.float64) for array in (x, w, dy))
+    expected = {"forward": lambda: x64 @ w64, "input": lambda: dy64 @ w64.T, "weight": lambda: x64.T @ dy64}
+    _now["expected"] = expected[kind]
     return 2.0 * batch * inputs * outputs
+
+
+def difference() -> float:
+    """Largest distance from NumPy's result in float64, as a part of its largest number; images: of the first one."""
+    expected = _now["expected"]()
+    found = _now["primitive"]()[: len(expected)]
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def times(seconds: float, least: int) -> list[float]:
@@ -64,4 +85,4 @@ def times(seconds: float, least: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    serve(version, limits, prepare, prepare_dense, times)
+    serve(version, limits, prepare, prepare_dense, difference, times)

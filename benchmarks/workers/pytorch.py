@@ -95,9 +95,9 @@ def resnet50(classes: int) -> nn.Sequential:
 def load_weights(model: nn.Sequential, path: str) -> None:
     """Take weights in Keras's order and layouts: (KH, KW, C, O); (inputs, outputs), images flattened as (H, W, C)."""
     with np.load(path) as file:
-        arrays = iter([file[name] for name in file.files])
+        arrays = iter([file[name] for name in _in_order(file.files)])
     channels = 0  # of the last convolution, as long as the first dense layer is still to come
-    for layer in model:
+    for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             layer.weight.copy_(torch.from_numpy(next(arrays).transpose(3, 2, 0, 1)))
             layer.bias.copy_(torch.from_numpy(next(arrays)))
@@ -114,6 +114,13 @@ def load_weights(model: nn.Sequential, path: str) -> None:
                 target.copy_(torch.from_numpy(next(arrays)))
 
 
+def _in_order(names: list[str]) -> list[str]:
+    """Names of weights in the order of the modules here: a residual block's shortcut, its branch 0, comes last."""
+    blocks = [name.rsplit("_", 2)[0] if "_block" in name else name for name in names]
+    places = {name: (blocks.index(block), "_0_" in name) for name, block in zip(names, blocks)}
+    return sorted(names, key=lambda name: places[name])
+
+
 def prepare(
     network: str,
     batch: int,
@@ -123,6 +130,7 @@ def prepare(
     weights: str | None = None,
     dtype: str = "float32",
     count: int = 20,
+    learning_rate: float | None = None,
 ) -> int:
     """Build a network, its optimizer and the batches, in one of PyTorch's configurations.
 
@@ -135,7 +143,8 @@ def prepare(
         load_weights(model, weights)
     model = model.to(memory_format=layout)
     task = TASKS[network]
-    optimizer = torch.optim.SGD(model.parameters(), task.learning_rate, momentum=task.momentum, nesterov=task.nesterov)
+    rate = learning_rate or task.learning_rate
+    optimizer = torch.optim.SGD(model.parameters(), rate, momentum=task.momentum, nesterov=task.nesterov)
     data = [
         (
             torch.from_numpy(x.astype(dtype)).permute(0, 3, 1, 2).contiguous(memory_format=layout),
@@ -174,6 +183,12 @@ def predictions(seconds: float, least: int) -> list[float]:
         return timed(lambda: model(x).softmax(1).numpy(), seconds, least)
 
 
+def outputs() -> list[list[float]]:
+    """What the network predicts for the first batch."""
+    with torch.inference_mode():
+        return _now["model"].eval()(_now["data"][0][0]).softmax(1).tolist()
+
+
 def peak_memory(network: str, batch: int, channels_last: bool = False) -> int:
     """Bytes that training with ``batch`` adds to those of a process that has trained with a batch of 2."""
     prepare(network, 2, channels_last)
@@ -187,4 +202,4 @@ def peak_memory(network: str, batch: int, channels_last: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    serve(version, prepare, losses, steps, predictions, peak_memory)
+    serve(version, prepare, losses, steps, predictions, outputs, peak_memory)

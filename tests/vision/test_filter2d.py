@@ -109,12 +109,43 @@ def test_large_kernels_are_as_near_as_opencvs_transform(taps, separable, source)
         assert_near(filter2d(image, kernel, separable=separable), theirs, image, kernel)
 
 
+@pytest.mark.parametrize("kind", ["positive", "normal", "sparse"])
+@pytest.mark.parametrize("taps", [(16, 16), (31, 31), (21, 15), (15, 40), (64, 5), (70, 90)])
+def test_large_kernels_against_float64(taps, kind):
+    """An independent sum in float64, since OpenCV's transform is no oracle to the last digits."""
+    scipy_signal = pytest.importorskip("scipy.signal")
+    rng = np.random.default_rng(0)
+    image = 255 * rng.random((150, 110), np.float32)
+    kernel = (rng.random(taps) if kind == "positive" else rng.standard_normal(taps)).astype(np.float32)
+    if kind == "sparse":
+        kernel *= rng.random(taps) < 0.2
+    around = [(k // 2, k - 1 - k // 2) for k in taps]
+    exact = [array.astype(np.float64) for array in (np.pad(image, around, "reflect"), kernel)]
+    expected = scipy_signal.correlate(*exact, "valid", "fft")
+    scale = np.abs(kernel).sum() * 255
+    np.testing.assert_allclose(filter2d(image, kernel), expected, rtol=0, atol=1e-6 * scale)
+    result = filter2d(image.astype(np.float64), kernel)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-14 * scale)
+
+
+def test_what_a_nan_spoils():
+    """A large kernel spoils columns of the window, and rows at most three heights away; a small one its window."""
+    rng = np.random.default_rng(0)
+    image = np.ones((300, 200), np.float32)
+    image[150, 100] = np.nan
+    for size, reach in ((9, 4), (31, 3 * 31)):
+        rows, columns = np.nonzero(np.isnan(filter2d(image, rng.random((size, size)))))
+        assert (columns.min(), columns.max()) == (100 - size // 2, 100 + size // 2)
+        assert 150 - reach <= rows.min() <= 150 - size // 2
+        assert 150 + size // 2 <= rows.max() <= 150 + reach
+
+
 @given(
     pair=st.sampled_from(PAIRS),
     border=st.sampled_from(["wrap", *BORDERS]),
     size=st.tuples(st.integers(1, 90), st.integers(1, 150)),
     channels=st.integers(1, 4),
-    taps=st.tuples(st.integers(1, 40), st.integers(1, 15)),  # 16 rows and more are done by halves
+    taps=st.tuples(st.integers(1, 40), st.integers(1, 15)),  # large ones are done by frequencies
     fused=st.booleans(),
     passes=st.sampled_from([1, 2]),
     seed=st.integers(0, 2**31),
@@ -170,12 +201,14 @@ def test_zero_taps_do_not_touch_nan_and_infinity():
     ))  # fmt: skip
 
 
-@pytest.mark.parametrize("order", ["strided", "fortran", "read-only", "reversed", "swapped"])
-def test_any_memory_layout(order):
+@pytest.mark.parametrize("taps", [(3, 5), (20, 17)])
+@pytest.mark.parametrize("order", ["strided", "view", "fortran", "read-only", "reversed", "swapped"])
+def test_any_memory_layout(order, taps):
     rng = np.random.default_rng(0)
-    image, kernel = rng.random((30, 40, 3)).astype(np.float32), rng.random((3, 5)).astype(np.float32)
+    image, kernel = rng.random((30, 40, 3)).astype(np.float32), rng.random(taps).astype(np.float32)
     variant = {
         "strided": np.repeat(np.repeat(image, 2, 0), 2, 1)[::2, ::2],
+        "view": np.pad(image, ((2, 3), (4, 1), (0, 0)), constant_values=np.nan)[2:-3, 4:-1],  # not a region: no outside
         "fortran": np.asfortranarray(image),
         "read-only": image.copy(),
         "reversed": image[::-1, ::-1].copy()[::-1, ::-1],
@@ -183,6 +216,24 @@ def test_any_memory_layout(order):
     }[order]
     variant.setflags(write=False)
     np.testing.assert_array_equal(filter2d(variant, kernel[::-1].copy()[::-1]), filter2d(image, kernel))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 40), (40, 1)])
+@pytest.mark.parametrize("border", sorted(BORDERS))
+def test_kernels_larger_than_the_image(size, border):
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal(size).astype(np.float32)
+    for kernel in (rng.standard_normal((9, 11)), rng.standard_normal((21, 31)), np.outer(*rng.random((2, 25)))):
+        kernel = kernel.astype(np.float32)
+        around = [(k // 2, k - 1 - k // 2) for k in kernel.shape]
+        flag = BORDERS[border]
+        padded = cv2.copyMakeBorder(image.astype(np.float64), *around[0], *around[1], flag, value=0)
+        expected = [
+            [np.sum(padded[i : i + kernel.shape[0], j : j + kernel.shape[1]] * kernel) for j in range(size[1])]
+            for i in range(size[0])
+        ]
+        tolerance = 1e-6 * np.abs(kernel).sum() * np.abs(image).max()
+        np.testing.assert_allclose(filter2d(image, kernel, border=border), expected, rtol=0, atol=tolerance)
 
 
 def test_separable_kernels_are_found():
@@ -199,12 +250,13 @@ def test_separable_kernels_are_found():
 def test_results_do_not_depend_on_threads():
     numba = pytest.importorskip("numba")
     rng = np.random.default_rng(0)
-    image, kernel = rng.random((300, 400)).astype(np.float32), rng.random((9, 9)).astype(np.float32)
-    many = filter2d(image, kernel)
+    image = rng.random((300, 400)).astype(np.float32)
+    kernels = [rng.random((9, 9)), rng.random((31, 31)), np.outer(*rng.random((2, 31)))]
+    many = [filter2d(image, kernel) for kernel in kernels]
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        np.testing.assert_array_equal(filter2d(image, kernel), many)
+        np.testing.assert_array_equal([filter2d(image, kernel) for kernel in kernels], many)
     finally:
         numba.set_num_threads(threads)
 

@@ -71,10 +71,10 @@ def filter2d(
     uint8 or int16 and for float32, below 50 for all other types. Two exceptions: where its vector loops end, in the
     last columns (W * C mod 8 or less), OpenCV rounds products and sums apart; and sums beyond 2**31 saturate here.
 
-    With more taps OpenCV uses a discrete Fourier transform, which is off by about 1e-6 times
-    ``sum(abs(kernel)) * max(abs(image))``, integers by 1. Here, from 130 taps on, separable kernels take two passes
-    and dense ones of 16 rows or more a scheme that saves a quarter of the products: off by a few units in the last
-    place, and a NaN or infinite pixel spoils up to one row more than its window.
+    With more taps OpenCV uses a discrete Fourier transform. Here, from 130 taps on, separable kernels take two passes,
+    and others, where that is cheaper, a short transform of the columns alone. float32 results are off by less than
+    1e-6 times ``sum(abs(kernel)) * max(abs(image))``, as when the taps are added up one after the other, and integers
+    by 1 at most; a NaN or infinite pixel spoils the columns of its window up to three heights of the kernel away.
 
     Examples
     --------
