@@ -45,7 +45,8 @@ def leaf(function: Callable[..., None], variant: str = "", arguments: int = 2) -
     variant : str
         Tells apart the leaves made from the same source by other constants.
     arguments : int
-        How many integers it takes; a kernel takes two, the address of its parameters and its task.
+        How many integers it takes; a kernel takes two, the address of its parameters and its task. What is called with
+        more than six takes one, the address of a block of them.
     """
     signature = types.void(*[types.int64] * arguments)
     name = " ".join(filter(None, (function.__name__, variant)))

@@ -28,6 +28,7 @@ NUMBA_FLOATS = {4: types.float32, 8: types.float64}
 SPINS = 2000  # turns of a waiting loop before the processor is offered to others
 AWAKE = 30_000  # turns before a thread without work sleeps: some milliseconds, since waking it up may take as long
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # of Linux, among the threads of one process
+IN_REGISTERS = 6  # arguments of a function
 REORDER = frozenset({"reassoc", "contract", "nsz"})
 
 
@@ -190,12 +191,23 @@ def unpack(builder: ir.IRBuilder, values: ir.Value) -> list[ir.Value]:
 
 @intrinsic
 def call(typingctx: Any, function: Any, arguments: Any) -> Any:
-    """Call the compiled leaf at address ``function`` with a tuple of 64-bit integers."""
+    """Call the compiled leaf at address ``function`` with a tuple of 64-bit integers.
+
+    More of them than fit into registers come as a block, whose address the leaf is given and which it reads with
+    ``parameters``. As arguments Numba would copy them in pairs right after they were written one by one, for which the
+    processor waits: as long as a small tile takes.
+    """
 
     def codegen(context, builder, signature, values):
         address, packed = values
-        leaf = ir.FunctionType(ir.VoidType(), [INT] * len(arguments))
-        builder.call(builder.inttoptr(address, leaf.as_pointer()), cgutils.unpack_tuple(builder, packed))
+        numbers = cgutils.unpack_tuple(builder, packed)
+        if len(numbers) > IN_REGISTERS:
+            block = cgutils.alloca_once(builder, INT, const(len(numbers)))
+            for i, number in enumerate(numbers):
+                builder.store(number, builder.gep(block, [const(i)], source_etype=INT))
+            numbers = [builder.ptrtoint(block, INT)]
+        leaf = ir.FunctionType(ir.VoidType(), [INT] * len(numbers))
+        builder.call(builder.inttoptr(address, leaf.as_pointer()), numbers)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.UniTuple(types.int64, len(arguments))), codegen

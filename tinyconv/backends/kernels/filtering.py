@@ -16,7 +16,6 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit
@@ -78,7 +77,8 @@ def _fill(kind: int, itemsize: int) -> int:
     """A leaf that copies columns first .. first + count - 1 of one bordered row into the patch."""
     size = KINDS[kind].itemsize
 
-    def fill(target, source, columns, first, count, before, width, channels):
+    def fill(block):
+        target, source, columns, first, count, before, width, channels = emit.parameters(block, 8)
         cell = channels * size
         left = min(max(before - first, 0), count)  # border cells, image cells, border cells
         middle = min(count - left, max(before + width - first - left, 0))
@@ -93,7 +93,7 @@ def _fill(kind: int, itemsize: int) -> int:
             else:
                 _convert(cells, source + origin * cell, channels, kind, itemsize)
 
-    return leaf(fill, f"{KINDS[kind].name}_f{8 * itemsize}", 8)
+    return leaf(fill, f"{KINDS[kind].name}_f{8 * itemsize}", 1)
 
 
 # --- the tile ---------------------------------------------------------------------------------------------------
@@ -114,26 +114,6 @@ def _tile(itemsize: int, rows: int, vectors: int, kind: int, variant: int) -> in
         _tile_body(emit.parameters(block, 12), itemsize, rows, vectors, kind, variant)
 
     return leaf(filter_tile, f"f{8 * itemsize}_{rows}x{vectors}_{KINDS[kind].name}_{variant}", 1)
-
-
-@intrinsic
-def _call(typingctx: Any, tile: Any, arguments: Any) -> Any:
-    """Call a tile with a block of numbers on the stack.
-
-    As arguments of a C function, numbers beyond the sixth are copied in pairs right after they were written one by
-    one, for which the processor waits: as long as a small tile takes.
-    """
-
-    def codegen(context, builder, signature, values):
-        numbers = emit.unpack(builder, values[1])
-        block = cgutils.alloca_once(builder, emit.INT, const(len(numbers)))
-        for i, number in enumerate(numbers):
-            builder.store(number, builder.gep(block, [const(i)], source_etype=emit.INT))
-        function = ir.FunctionType(ir.VoidType(), [emit.INT])
-        builder.call(builder.inttoptr(values[0], function.as_pointer()), [builder.ptrtoint(block, emit.INT)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.UniTuple(types.int64, len(arguments))), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -238,7 +218,7 @@ def _sweep(source, kernel, target, rows, lanes, tiling):
     taps, taps_h, taps_w, tap, start = kernel
     for i in range(0, rows, high):
         for lane in range(0, lanes, wide):
-            _call(tile, (
+            emit.call(tile, (
                 first + i * source_row + lane * size, source_row, taps, taps_h, taps_w, tap,
                 place + i * target_row + lane * out, target_row, start, -taps_w * size, rows - i, lanes - lane,
             ))  # fmt: skip
@@ -310,7 +290,7 @@ def _mix(source, kernels, target, rows, lanes, tiling):
     step = taps_h * taps_w * size
     for lane in range(0, lanes, wide):
         for i in range(0, rows, high):
-            _call(tile, (
+            emit.call(tile, (
                 first + lane * size, source_row, taps + i * step, taps_h, taps_w, tap,
                 place + i * target_row + lane * out, target_row, start, step, rows - i, lanes - lane,
             ))  # fmt: skip

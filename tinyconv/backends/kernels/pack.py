@@ -23,7 +23,8 @@ AHEAD = 16  # rows that are fetched while one is copied: they lie too far apart 
 def packer(itemsize: int) -> int:
     """Address of a compiled copy of ``depth`` x ``lanes`` numbers with any strides (bytes) into rows of ``width``."""
 
-    def pack(target, source, depth, lanes, width, depth_step, lane_step):
+    def pack(block):
+        target, source, depth, lanes, width, depth_step, lane_step = emit.parameters(block, 7)
         arguments = (target, source, depth, lanes, width * itemsize, depth_step, lane_step)
         if lane_step == itemsize:
             _copy_rows(arguments, itemsize)
@@ -35,7 +36,7 @@ def packer(itemsize: int) -> int:
                     place = source + k * depth_step + lane * lane_step
                     emit.move(target + (k * width + lane) * itemsize, place, itemsize)
 
-    return leaf(pack, f"f{8 * itemsize}", 7)
+    return leaf(pack, f"f{8 * itemsize}", 1)
 
 
 @intrinsic(prefer_literal=True)

@@ -93,11 +93,10 @@ def _cycles(rows: int, vectors: int, lanewise: bool) -> float:
 def tile(itemsize: int, rows: int, vectors: int, lanewise: int = 0) -> int:
     """Address of the compiled tile with ``rows`` x ``vectors`` registers of sums."""
 
-    def tile(a, b, c, bias, a_row, c_row, p, a_p, b_p, q, a_q, b_q, r, a_r, b_r, lanes, skip, flags):
-        levels = (p, a_p, b_p, q, a_q, b_q, r, a_r, b_r)
-        _tile((a, b, c, bias, a_row, c_row, *levels, lanes, skip, flags), itemsize, rows, vectors, lanewise)
+    def tile(block):  # a, b, c, bias, a_row, c_row, p, a_p, b_p, q, a_q, b_q, r, a_r, b_r, lanes, skip, flags
+        _tile(emit.parameters(block, 18), itemsize, rows, vectors, lanewise)
 
-    return leaf(tile, f"f{8 * itemsize}_{rows}x{vectors}" + "_lanewise" * lanewise, 18)
+    return leaf(tile, f"f{8 * itemsize}_{rows}x{vectors}" + "_lanewise" * lanewise, 1)
 
 
 @intrinsic(prefer_literal=True)

@@ -193,11 +193,11 @@ def transform(kind: int, kernel: int, relu: int = 0) -> int:
     on with zeros.
     """
 
-    def transform(image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias):
-        square = (image, row_step, column_step, top, left, height, width, spare)
-        _transform((*square, points, step, channels, padded, bias), kind, kernel, relu)
+    def transform(block):
+        # image, row_step, column_step, top, left, height, width, spare, points, step, channels, padded, bias
+        _transform(emit.parameters(block, 13), kind, kernel, relu)
 
-    return leaf(transform, f"{kind}_{kernel}" + "_relu" * relu, 13)
+    return leaf(transform, f"{kind}_{kernel}" + "_relu" * relu, 1)
 
 
 @intrinsic(prefer_literal=True)
@@ -312,13 +312,11 @@ def products(rows: int, vectors: int) -> int:
     memory, so that what comes next can come meanwhile.
     """
 
-    def products(
-        a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add, x, x_lines, y, y_lines
-    ):
-        sizes = (depth, points, blocks, add, x, x_lines, y, y_lines)
-        _products((a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, *sizes), rows, vectors)
+    def products(block):
+        # a, a_step, a_row, a_k, b, b_step, b_k, c, c_step, c_row, depth, points, blocks, add, x, x_lines, y, y_lines
+        _products(emit.parameters(block, 18), rows, vectors)
 
-    return leaf(products, f"{rows}x{vectors}", 18)
+    return leaf(products, f"{rows}x{vectors}", 1)
 
 
 @intrinsic(prefer_literal=True)
