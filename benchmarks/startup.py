@@ -71,8 +71,10 @@ def _read_only(folder: Path, settings: Settings) -> Iterator[Row]:
     with _without_writing(install):
         try:
             cold = _run(FIRST_STEP, **where)
-        except RuntimeError as error:
-            yield Row("startup", f"{STEP}, read-only install folder", note=f"not measured: {error}")
+        except (RuntimeError, OSError) as error:  # that user may not be allowed to run this Python
+            for name in ("empty cache", "later process"):
+                what = f"{STEP}, read-only install folder, {name}"
+                yield Row("startup", what, ours="not measured", note=f"read-only install folder not measured: {error}")
             return
         yield _row(f"{STEP}, read-only install folder, empty cache", [cold], 10)
         later = [_run(FIRST_STEP, **where) for _ in range(settings.rounds)]

@@ -423,8 +423,10 @@ def weight_grad(
     splits = max(1, min(n, TASKS, PARTIALS // dw.nbytes))
     share = -(-n // splits)
     splits = -(-n // share)  # no split without images
-    batch = max(1, min(share, BATCH // max(1, rows * columns * cell)))
+    row = ow * o * itemsize  # bytes of dy, which is read again for every row of the kernel
+    batch = max(1, min(share, BATCH // max(1, rows * columns * cell, oh * row)))
     band = min(oh, max(1, (SCRATCH // max(1, columns * cell) - c.extent(1, 1)[0]) // c.strides[0] + 1))
+    band = min(band, max(1, BATCH // 2 // max(1, row)))
     blocks = -(-(TASKS // 2) // (splits * groups))  # each of them copies the padded images again
     panels_each = max(1, panels // blocks)
     blocks = -(-blocks // -(-panels // panels_each))
