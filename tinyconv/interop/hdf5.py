@@ -55,7 +55,7 @@ def writing(target: IO[bytes]) -> Iterator[Any]:
     buffer = io.BytesIO()
     with require_h5py().File(buffer, "w") as file:
         yield file
-    target.write(buffer.getbuffer())
+    target.write(buffer.getvalue())  # not a view: what failed would keep it, and the buffer complain
 
 
 def child(group: Any, name: str) -> Any:

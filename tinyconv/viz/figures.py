@@ -56,7 +56,7 @@ def save(figure: Figure, path: str | Path | None, dpi: float | None = None) -> F
         data = io.BytesIO()  # what matplotlib leaves on a full disk is not always a file, nor the error an OSError
         figure.savefig(data, format=ending, dpi=dpi or "figure", metadata=facts)
         with replacing(path) as part:
-            part.write_bytes(data.getbuffer())
+            part.write_bytes(data.getvalue())
     return figure
 
 
