@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -95,6 +96,19 @@ def run(main: Callable[[], Any]) -> None:
         about_data = isinstance(error, tc.datasets.DownloadError) or str(tc.datasets.home()) in str(error)
         hint = "\n[ERROR] `python -m tinyconv datasets` tells which data sets are here, and where"
         sys.exit(f"[ERROR] {error}{hint if about_data else ''}")
+
+
+# --- training ---------------------------------------------------------------------------------------------------
+
+
+def fit_to_the_best(model: tc.Model, training: Any, validation: Any, args: argparse.Namespace) -> Any:
+    """Train until ``args.patience`` epochs show no progress in validation; leaves the weights of the best epoch."""
+    best = tc.callbacks.EarlyStopping("val_accuracy", patience=args.patience, restore_best_weights=True)
+    start = time.perf_counter()
+    history = model.fit(*training, args.batch_size, args.epochs, validation_data=validation, callbacks=[best])
+    seconds = time.perf_counter() - start
+    print(f"[INFO] trained {len(history.epoch)} epochs in {seconds:.1f} s, the best was epoch {best.best_epoch + 1}")
+    return history
 
 
 # --- data ------------------------------------------------------------------------------------------------------

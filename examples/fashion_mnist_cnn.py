@@ -12,7 +12,6 @@ kernels for large images only, and tinyconv warns of it; here the book's layers 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from functools import partial
 from typing import Any
@@ -77,17 +76,11 @@ def load_clothes(quick: bool, seed: int) -> Split:
 
 def train(model: tc.Sequential, clothes: Split, args: argparse.Namespace) -> Any:
     """Train until the pictures that choose the epoch show no progress; leaves the weights of the best epoch."""
-    (x, y), validation = clothes[:2]
     optimizer = tc.optimizers.Adam(args.learning_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tc.ModelWarning)  # of the 7x7 kernel, and of pooling maps of 7x7
         model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    best = tc.callbacks.EarlyStopping("val_accuracy", patience=args.patience, restore_best_weights=True)
-    start = time.perf_counter()
-    history = model.fit(x, y, args.batch_size, args.epochs, validation_data=validation, callbacks=[best])
-    seconds = time.perf_counter() - start
-    print(f"[INFO] trained {len(history.epoch)} epochs in {seconds:.1f} s, the best was epoch {best.best_epoch + 1}")
-    return history
+    return common.fit_to_the_best(model, clothes[0], clothes[1], args)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -12,7 +12,6 @@ nothing is chosen. Without the full data set the 6,000 digits that ship with tin
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,15 +47,9 @@ def load_digits(source: str, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], 
 
 def train(model: tc.Sequential, digits: Any, args: argparse.Namespace) -> Any:
     """Train until the digits that choose the epoch show no progress; leaves the weights of the best epoch."""
-    (x, y), validation = digits[:2]
     optimizer = tc.optimizers.SGD(args.learning_rate)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    best = tc.callbacks.EarlyStopping("val_accuracy", patience=args.patience, restore_best_weights=True)
-    start = time.perf_counter()
-    history = model.fit(x, y, args.batch_size, args.epochs, validation_data=validation, callbacks=[best])
-    seconds = time.perf_counter() - start
-    print(f"[INFO] trained {len(history.epoch)} epochs in {seconds:.1f} s, the best was epoch {best.best_epoch + 1}")
-    return history
+    return common.fit_to_the_best(model, digits[0], digits[1], args)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
