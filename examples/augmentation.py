@@ -54,11 +54,9 @@ def main(arguments: list[str] | None = None) -> np.ndarray:
     """Run the program; returns the copies, (N, H, W, 3) of floats from 0 to 255."""
     args = parse_arguments(arguments)
     preview = args.output / "preview"
-    preview.mkdir(parents=True, exist_ok=True)
-    try:
+    common.make_folder(preview)
+    with common.user_input():
         photo = load_photo(args)
-    except ValueError as error:
-        raise SystemExit(f"[ERROR] {error}") from None
     for old in preview.glob("copy_*.jpeg"):  # of an earlier run
         old.unlink()
 

@@ -85,9 +85,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict[tuple[float, bool], list[float]]:
     """Run the program; returns accuracies after each epoch, by learning rate and whether there was normalisation."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     print("[INFO] loading MNIST...")
-    x, y, x_test, y_test = load_digits(args.data)
+    with common.user_input():
+        x, y, x_test, y_test = load_digits(args.data)
     print(f"[INFO] odd or even: {len(x)} digits to train with, {len(x_test)} to test")
     curves = {}
     for rate in args.learning_rates:
@@ -105,8 +106,9 @@ def main(arguments: list[str] | None = None) -> dict[tuple[float, bool], list[fl
     for rate in dict.fromkeys(args.learning_rates):
         shown = [f"{curves[rate, normalise][epoch]:.4f}" for normalise in (True, False) for epoch in (0, -1)]
         rows.append((f"{rate:g}", *shown))
-    print(f"accuracy on {len(y_test)} test digits; first with, then without normalisation")
-    print(common.table(rows))
+    report = f"accuracy on {len(y_test)} test digits; first with, then without normalisation\n{common.table(rows)}"
+    print(report)
+    common.write_text(args.output / "batchnorm_mlp.txt", report + "\n")
     picture = args.output / "batchnorm_mlp.png"
     figure = plot_accuracies(curves, picture)
     print(f"[INFO] picture: {picture}")

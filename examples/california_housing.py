@@ -7,9 +7,10 @@ and learning rates between 0.0003 and 0.03, log-uniform: 30 fits and one with th
 
 The book leaves its data undefined; these have its 8 features. They are split 9:3:4 into training, validation and test
 data (``train_test_split``, twice) and standardised by means and deviations of the training data. What the book stores
-as an MSE is ``score``, minus the mean squared error. Its best score, -0.319 with two layers of 42 neurons and rate
-0.0033625641252688094, is of a split and weights that it does not give: what must be reached is a search that runs to
-its end and a best model that can be used. (With seed 42 these very settings are among the ten that are tried.)
+as an MSE is ``score``, minus the mean squared error; the module from which it imports the wrapper is gone from Keras.
+Its best score, -0.319 with two layers of 42 neurons and rate 0.0033625641252688094, is of a split and weights that it
+does not give: what must be reached is a search that runs to its end and a best model that can be used. (With seed 42
+these very settings are among the ten that are tried.)
 
     python -m examples.california_housing --output runs/california_housing
 """
@@ -122,9 +123,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> tuple[float, float]:
     """Run the program; returns the score on the test data of the default and of the best model."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
-    x_train, y_train, x_valid, y_valid, x_test, y_test = load_housing(args.quick, args.seed)
+    with common.user_input():
+        x_train, y_train, x_valid, y_valid, x_test, y_test = load_housing(args.quick, args.seed)
     print(f"[INFO] {len(x_train)} rows to train with, {len(x_valid)} to validate, {len(x_test)} to test")
 
     print("[INFO] training the default model...")
@@ -141,7 +143,9 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     start = time.perf_counter()
     found = search(x_train, y_train, args, verbose=0, callbacks=early_stopping(), **validation)
     print(f"[INFO] searched for {time.perf_counter() - start:.0f} s")
-    print(search_report(found))
+    report = search_report(found)
+    print(report)
+    common.write_text(args.output / "california_housing.txt", report + "\n")
     settings = ", ".join(f"{name} {value:.6g}" for name, value in found.best_params_.items())
     print(f"[INFO] best settings: {settings}; score {found.best_score_:.4f}")
     best = found.best_estimator_.model

@@ -9,7 +9,8 @@ Nesterov's step, and a checkpoint whenever the validation loss falls below its l
 The first one names its files ``weights-{epoch:03d}-{val_loss:.4f}.hdf5`` with epochs counted from 0; the book gets 18
 of them, the best with validation loss 0.5546 at epoch 33, and ends with validation accuracy 0.8190 (the second
 program: 0.8250). Its listing of the first one creates SGD with learning rate 0.01/40, but its figures are those of
-learning rate 0.01 with decay 0.01/40, which is what happens here. Checkpoints are whole models with their optimizer
+learning rate 0.01 with decay 0.01/40, which is what happens here. Where its text names the fields of a template
+train_loss and train_acc, they are loss and accuracy. Checkpoints are whole models with their optimizer
 (``tc.load_model``), although the book calls them weights; Keras reads them too where h5py is installed.
 """
 
@@ -34,6 +35,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.weights is None:
         args.weights = args.output / ("weights" if args.keep == "improvements" else "best.hdf5")
+    if args.keep == "best" and args.weights.is_dir():
+        parser.error(f"argument -w/--weights: expected the name of a file, received the folder {args.weights}")
     if args.quick:
         args.epochs = 2
     return args
@@ -80,7 +83,7 @@ def main(arguments: list[str] | None = None) -> list[Path]:
     args = parse_arguments(arguments)
     folder = args.weights if args.keep == "improvements" else args.weights.parent
     for each in (args.output, folder):
-        each.mkdir(parents=True, exist_ok=True)
+        common.make_folder(each)
     if args.keep == "improvements" and any(folder.glob(CHECKPOINTS)):
         raise FileExistsError(f"{folder} holds checkpoints of an earlier run: remove them, or name another --weights")
     tc.set_seed(args.seed)
@@ -93,7 +96,8 @@ def main(arguments: list[str] | None = None) -> list[Path]:
     optimizer = tc.optimizers.SGD(0.01, momentum=0.9, nesterov=True, decay=0.01 / args.epochs)
     model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     model.class_names = data.class_names
-    name = args.weights / TEMPLATE if args.keep == "improvements" else args.weights
+    name = Path(str(args.weights).replace("{", "{{").replace("}", "}}"))  # a template without fields
+    name = name / TEMPLATE if args.keep == "improvements" else name
     checkpoint = tc.callbacks.ModelCheckpoint(name, monitor="val_loss", save_best_only=True, verbose=1)
 
     print("[INFO] training network...")

@@ -7,11 +7,13 @@ a few generated pictures, so that it shows within seconds, anywhere, that the pr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from tinyconv.metrics import classification_report
 from tinyconv.preprocessing import ImageToArrayPreprocessor, SimpleDatasetLoader, SimplePreprocessor
 
 ANIMALS = ("panda", "dogs", "cats")  # the order in which the book's split finds its folders
+MOST = 2**32 - 1  # of seeds
 
 
 # --- command line ----------------------------------------------------------------------------------------------
@@ -31,7 +34,7 @@ def parser(description: str | None, output: str) -> argparse.ArgumentParser:
     """The arguments of all programs; `description` is the program's docstring, `output` its default folder."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("-o", "--output", type=Path, default=Path(output), help=f"folder for the results ({output})")
-    options.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
+    options.add_argument("--seed", type=whole, default=42, help="makes the run repeatable (42)")
     options.add_argument("--quick", action="store_true", help="seconds on a few pictures, to see it work")
     options.add_argument("--show", action=Show, help="open windows with the pictures, too")
     return options
@@ -40,6 +43,13 @@ def parser(description: str | None, output: str) -> argparse.ArgumentParser:
 def has_display() -> bool:
     """Whether a window can open (OpenCV's ends the process where it cannot)."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def can_show() -> bool:
+    """Whether OpenCV can open a window: it needs a display, and to be another package than the "headless" one."""
+    import cv2
+
+    return has_display() and not re.search(r"GUI: +NONE", cv2.getBuildInformation())
 
 
 def can_plot() -> bool:
@@ -71,29 +81,71 @@ def positive(text: str) -> int:
     return int(_checked(text, int, 1, "a whole number >= 1"))
 
 
+def whole(text: str) -> int:
+    """A command-line argument that is a seed, as large as NumPy takes them, or the number of a thing."""
+    return int(_checked(text, int, 0, f"a whole number from 0 to {MOST}", MOST))
+
+
 def not_negative(text: str) -> float:
     """A command-line argument such as a learning rate or a decay."""
     return _checked(text, float, 0, "a number >= 0")
 
 
-def _checked(text: str, kind: Callable[[str], float], least: float, expected: str) -> float:
+def _checked(
+    text: str, kind: Callable[[str], float], least: float, expected: str, most: float = sys.float_info.max
+) -> float:
     try:
         number = kind(text)
     except ValueError:
         number = float("nan")
-    if not least <= number < float("inf"):
+    if not least <= number <= most:
         raise argparse.ArgumentTypeError(f"expected {expected}, received {text}")
     return number
 
 
-def run(main: Callable[[], Any]) -> None:
+def file_to_write(text: str) -> Path:
+    """A command-line argument that names a file for results."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"expected the name of a file, received the folder {text}")
+    return Path(text)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results; an error at once, not after an hour of training, where none can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        message = f"expected a folder for the results. Received: {folder}, where there is a file"
+        raise NotADirectoryError(message) from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"expected a folder that can be written to. Received: {folder}")
+
+
+@contextlib.contextmanager
+def user_input() -> Iterator[None]:
+    """In its body, a ValueError is about files or settings of the user: the program ends with its message."""
+    try:
+        yield
+    except ValueError as error:
+        raise SystemExit(f"[ERROR] {error}") from None
+
+
+def need_opencv() -> None:
+    """End the program with a message where OpenCV is not installed."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError:
+        raise SystemExit("[ERROR] this program needs OpenCV: pip install opencv-python") from None
+
+
+def run(main: Callable[[], Any], interrupted: str = "[INFO] interrupted") -> None:
     """Call a program's `main`; end with a line, not a traceback, where data or packages are missing or a file fails."""
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("[INFO] interrupted")
+        sys.exit(interrupted)
     except (OSError, ImportError) as error:
-        about_data = isinstance(error, tc.datasets.DownloadError) or str(tc.datasets.home()) in str(error)
+        about_data = isinstance(error, tc.datasets.DownloadError) or str(tc.datasets.home() / "datasets") in str(error)
         hint = "\n[ERROR] `python -m tinyconv datasets` tells which data sets are here, and where"
         sys.exit(f"[ERROR] {error}{hint if about_data else ''}")
 
@@ -131,7 +183,8 @@ def cifar10(quick: bool = False, seed: int = 0) -> Data:
         images, labels = generated_pictures(400, len(names), seed)
         x_train, x_test, y_train, y_test = images[:320], images[320:], labels[:320], labels[320:]
     else:
-        (x_train, y_train), (x_test, y_test) = tc.datasets.cifar10.load_data()
+        with user_input():
+            (x_train, y_train), (x_test, y_test) = tc.datasets.cifar10.load_data()
     encoder = tc.datasets.LabelBinarizer()
     y_train = encoder.fit_transform(y_train)
     return Data(as_floats(x_train), y_train, as_floats(x_test), encoder.transform(y_test), names)
@@ -165,20 +218,24 @@ def animal_paths(folder: Path | None = None) -> list[str]:
     """Paths of the photos: of the data set in the cache, or of the three folders cats, dogs, panda in `folder`."""
     if folder is None:
         return tc.datasets.animals.load_paths(ANIMALS)[0]
-    paths = [path for name in ANIMALS for path in sorted(tc.preprocessing.list_images(folder / name))]
-    if not paths:
-        raise FileNotFoundError(f"expected photos in {', '.join(ANIMALS)} of {folder}. Received: none")
-    return paths
+    places = [folder / name for name in ANIMALS]
+    paths = [sorted(tc.preprocessing.list_images(place)) if place.is_dir() else [] for place in places]
+    if missing := [name for name, found in zip(ANIMALS, paths, strict=True) if not found]:
+        raise FileNotFoundError(
+            f"expected photos in {', '.join(ANIMALS)} of {folder}. Received: none in {', '.join(missing)}"
+        )
+    return [path for found in paths for path in found]
 
 
 def write_animals(folder: Path, seed: int, count: int = 20) -> Path:
     """Write `count` generated pictures of each kind of animal as PNG files, in the data set's layout."""
+    need_opencv()
     import cv2
 
     images, labels = generated_pictures(count * len(ANIMALS), len(ANIMALS), seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         place = folder / ANIMALS[label]
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         cv2.imwrite(str(place / f"{number:03d}.png"), image)
     return folder
 
@@ -190,12 +247,22 @@ def read_photos(paths: Sequence[str], verbose: int = -1) -> tuple[np.ndarray, np
     return as_floats(data), labels
 
 
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """An image file, (H, W, 3) of uint8 with blue first; an error that names the file where it is not intact."""
+    return np.asarray(SimpleDatasetLoader().load([path])[0][0])
+
+
+def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
+    """An image file in grey, (H, W) of uint8; an error that names the file where it is not intact."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(read_picture(path), cv2.COLOR_BGR2GRAY))
+
+
 def load_network(path: Path) -> Any:
     """The network of a model file; the program ends with a message where the file is none."""
-    try:
+    with user_input():
         return tc.load_model(path)
-    except ValueError as error:
-        raise SystemExit(f"[ERROR] {error}") from None
 
 
 # --- results ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ cells, and within one grey level for larger ones, for which OpenCV computes a Fo
 
 The book calls its results and OpenCV's equal, which they only look: its program truncates to whole grey levels where
 OpenCV rounds, and it repeats border pixels where OpenCV mirrors the image without its last row or column unless told
-otherwise. The column "default border" counts the pixels that differ by more than one level for that second reason.
+otherwise. The column "default border" counts the pixels that differ by more than one level for that second reason. It
+also claims that kernels may be of any size, but reads their width only: here others than square odd ones are an error.
+(Its windows are titled "convole"; where its emboss kernel's light comes from, text and caption do not agree.)
 
     python -m examples.convolutions --image photo.jpg
 
@@ -69,16 +71,6 @@ def generated_image(height: int, width: int, seed: int) -> np.ndarray:
     return np.clip(image + np.random.default_rng(seed).normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """An image file as grey image (H, W) of uint8."""
-    import cv2
-
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    if image is None:
-        raise SystemExit(f"[ERROR] expected an image that OpenCV can read for --image. Received: {path}")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-
-
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/convolutions")
     parser.add_argument("-i", "--image", type=Path, help="image to filter (a generated one)")
@@ -116,9 +108,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> np.ndarray:
     """Run the program; returns the results by hand, (7, H, W)."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.need_opencv()
+    common.make_folder(args.output)
     if args.image is not None:
-        image = read_grey(args.image)
+        with common.user_input():
+            image = common.read_grey(args.image)
     else:
         image = generated_image(*((24, 32) if args.quick else (240, 320)), args.seed)
     print(f"[INFO] a grey image of {image.shape[0]} rows and {image.shape[1]} columns")

@@ -115,11 +115,15 @@ def photo_folder(args: argparse.Namespace) -> Path:
 def flow(args: argparse.Namespace, subset: str, labels: bool = True, shuffle: bool = False, **options: Any) -> Any:
     """Batches of photos of a subset, "training" or "validation", as the generator ``options`` change them."""
     generator = ImageDataGenerator(validation_split=VALIDATION, **options)
-    return generator.flow_from_directory(
-        photo_folder(args), target_size=(args.size, args.size), classes=list(CLASSES), batch_size=args.batch_size,
+    folder = photo_folder(args)
+    photos = generator.flow_from_directory(
+        folder, target_size=(args.size, args.size), classes=list(CLASSES), batch_size=args.batch_size,
         class_mode="binary" if labels else None, shuffle=shuffle, seed=args.seed, subset=subset,
         interpolation="bilinear",
     )  # fmt: skip
+    if len(set(photos.classes)) < len(CLASSES):
+        raise ValueError(f"expected photos in {' and '.join(CLASSES)} of {folder}. Received: none in one of them")
+    return photos
 
 
 def scaling(args: argparse.Namespace) -> dict[str, Any]:
@@ -222,9 +226,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the accuracy on the validation photos after the last epoch."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
-    model, history = WAYS[args.way](args)
+    with common.user_input():  # photos, size and weights
+        model, history = WAYS[args.way](args)
     name = f"dogs_and_cats_{args.way.replace('-', '_')}"
     model.save(args.output / f"{name}.tinyconv")
     print(f"[INFO] model file: {args.output / name}.tinyconv")

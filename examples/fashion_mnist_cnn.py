@@ -98,10 +98,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the accuracy on the test pictures."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     print("[INFO] loading Fashion-MNIST...")
-    clothes = load_clothes(args.quick, args.seed)
+    with common.user_input():
+        clothes = load_clothes(args.quick, args.seed)
     print("[INFO] {} pictures to train with, {} to choose the epoch, {} to test".format(*(len(y) for _, y in clothes)))
 
     model = build_network()

@@ -2,7 +2,8 @@
 
 70,000 digits in the order of the old "MNIST original" file, 25 % of them for testing (random state 42), pixels scaled
 to 0..1, SGD with learning rate 0.01, batches of 128. The book reports 98 % after 20 epochs (validation accuracy
-0.9837). Without the full data set the 6,000 digits that ship with tinyconv are split the same way.
+0.9837). Without the full data set the 6,000 digits that ship with tinyconv are split the same way. In the images 0 is
+background and 255 is ink, which another of the documents has the other way round.
 
     python -m examples.lenet_mnist --output runs/lenet
 """
@@ -42,11 +43,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the validation accuracy."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
 
     print("[INFO] loading MNIST...")
-    x_train, x_test, y_train, y_test = load_digits(args.data)
+    with common.user_input():
+        x_train, x_test, y_train, y_test = load_digits(args.data)
     print(f"[INFO] {len(x_train)} digits to train with, {len(x_test)} to test")
     encoder = tc.datasets.LabelBinarizer()
     train_targets = encoder.fit_transform(y_train)
@@ -72,17 +74,16 @@ def main(arguments: list[str] | None = None) -> float:
 
     print("[INFO] evaluating network...")
     predictions = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
-    print(classification_report(y_test, predictions, target_names=model.class_names))
     accuracy = float((predictions == y_test).mean())
-    print(f"[INFO] accuracy on {len(y_test)} test digits: {accuracy:.4f}")
+    report = classification_report(y_test, predictions, target_names=model.class_names)
+    report = f"{report}\naccuracy on {len(y_test)} test digits: {accuracy:.4f}"
+    print(report)
 
-    curve, file = args.output / "training_curve.png", args.output / "lenet.tinyconv"
-    figure = tc.viz.plot_history(history, curve)
+    file = args.output / "lenet.tinyconv"
     model.save(file)
-    print(f"[INFO] training curve: {curve}")
     print(f"[INFO] model file: {file}")
-    if args.show:
-        tc.viz.show(figure)
+    plot = args.output / "training_curve.png"
+    common.write_results(plot, history, report, "Training Loss and Accuracy", args.show)
     return accuracy
 
 

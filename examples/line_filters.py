@@ -73,7 +73,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> np.ndarray:
     """Run the program; returns the maps, (2, H, W, 2)."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     print("[INFO] loading photos...")
     photos = generated_photos(args.seed) if args.quick else load_photos()
     maps = tc.ops.conv2d(photos, line_filters(), strides=1, padding="same").numpy()

@@ -131,7 +131,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> bool:
     """Run the program; returns whether the network learned XOR."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     print(f"{'A B =':>20}     00     01     10     11")
     for name, connections in MCCULLOCH_PITTS.items():

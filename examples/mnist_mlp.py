@@ -68,9 +68,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Run the program; returns each network's accuracy on the test digits."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     print("[INFO] loading MNIST...")
-    digits = load_digits(args.data, args.seed)
+    with common.user_input():
+        digits = load_digits(args.data, args.seed)
     print("[INFO] {} digits to train with, {} to choose the epoch, {} to test".format(*(len(y) for _, y in digits)))
     x_test, y_test = digits[2]
     accuracies = {}
@@ -81,13 +82,11 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         history = train(model, digits, args)
         predictions = model.predict(x_test).argmax(axis=1)
         accuracies[name] = float((predictions == y_test).mean())
-        print(classification_report(y_test, predictions, target_names=list("0123456789")))
-        print(f"[INFO] {name}: accuracy on {len(y_test)} test digits {accuracies[name]:.4f}")
-        curve = args.output / f"mnist_mlp_{len(hidden)}.png"
-        figure = tc.viz.plot_history(history, curve, title=f"MNIST, {name}")
-        print(f"[INFO] training curve: {curve}")
-        if args.show:
-            tc.viz.show(figure)
+        report = classification_report(y_test, predictions, target_names=list("0123456789"))
+        report = f"{report}\n{name}: accuracy on {len(y_test)} test digits {accuracies[name]:.4f}"
+        print(report)
+        plot = args.output / f"mnist_mlp_{len(hidden)}.png"
+        common.write_results(plot, history, report, f"MNIST, {name}", args.show)
     return accuracies
 
 

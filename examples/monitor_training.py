@@ -8,7 +8,8 @@ overfitting by epoch 25, a rising validation loss by 50, and more than 80 % vali
     python -m examples.monitor_training --output runs/monitor
 
 What the curves mean is written by ``tc.diagnose``. Where the book errs: its listing draws the curves only when the
-numbers are written too, and fails without validation data; the callback here depends on neither.
+numbers are written too, saves a figure that was not drawn after the first epoch, and fails without validation data;
+the callback here depends on neither. The numbers are called loss and accuracy, not train_loss and train_acc.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> tuple[Any, Any]:
     """Run the program; returns the model and the history of its training."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     print(f"[INFO] process ID: {os.getpid()}")
     picture, numbers = args.output / f"{os.getpid()}.png", args.output / f"{os.getpid()}.json"

@@ -126,14 +126,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the fraction of test pictures of which all labels are right."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     both = tc.Tensor([20.0, 21.0])
     for name, function in (("sigmoid", tc.ops.sigmoid), ("softmax", tc.ops.softmax)):
         print(f"[INFO] logits 20 and 21, {name}: {function(both).numpy().round(4).tolist()}")
 
     print("[INFO] making pictures...")
-    data = load_pictures(args)
+    with common.user_input():
+        data = load_pictures(args)
     print(f"[INFO] {len(data.x_train)} pictures to train with, {len(data.x_test)} to test")
     model = build_network()
     model.class_names = DIGITS

@@ -117,7 +117,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> bool:
     """Run the program; returns whether the flower [2, 0.5] is taken for a Setosa."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     print("[INFO] loading iris...")
     x, targets = load_iris()

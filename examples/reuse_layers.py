@@ -97,9 +97,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict[str, list[float]]:
     """Run the program; returns accuracies on the test digits 5 to 9 after each epoch, by way."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
-    train_digits, test_digits = load_digits(args.data, 0)
+    with common.user_input():
+        train_digits, test_digits = load_digits(args.data, 0)
     print(f"[INFO] training LeNet on {len(train_digits[0])} digits 0 to 4...")
     first = build_network()
     accuracy = train(first, train_digits, args.first_epochs, test_digits)[-1]

@@ -282,9 +282,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> tuple[float, float]:
     """Run the program; returns the linear classifier's accuracy on features before and after."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
-    x, y, x_test, y_test = load_digits(args)
+    with common.user_input():
+        x, y, x_test, y_test = load_digits(args)
     print(f"[INFO] {args.method}: {len(x)} pictures without labels, {len(x_test)} to test")
     by_views = None
     if args.method != "inpaint":

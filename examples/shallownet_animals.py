@@ -7,7 +7,9 @@ learning rate 0.005, batches of 32, 100 epochs. The network is saved right after
 
 The book's headline of 71 % is the weighted precision; its validation accuracy is 0.6947 (training 0.8707). It fits
 one label encoder on the training and another one on the test labels, which goes wrong as soon as a class is missing in
-one of them: here the one that was fitted on the training labels serves for both.
+one of them: here the one that was fitted on the training labels serves for both. It names the classes by hand, in
+alphabetical order, which fits by chance; here the names are the encoder's. What it calls a file of weights is the whole
+network, and its shallownet_save.py is the program shallownet_train.py.
 
     python -m examples.shallownet_animals --model runs/shallownet_animals.tinyconv
 """
@@ -25,7 +27,7 @@ from examples import common
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/shallownet_animals")
     parser.add_argument("-d", "--dataset", type=Path, help="folder with cats, dogs and panda (the one in the cache)")
-    parser.add_argument("-m", "--model", type=Path, help="file of the network (shallownet_animals.tinyconv in output)")
+    parser.add_argument("-m", "--model", type=common.file_to_write, help="to write (shallownet_animals.tinyconv there)")
     parser.add_argument("-e", "--epochs", type=common.positive, default=100, help="passes over the data (100)")
     parser.add_argument("-b", "--batch-size", type=common.positive, default=32, help="photos per update (32)")
     parser.add_argument("--learning-rate", type=common.not_negative, default=0.005, help="step of descent (0.005)")
@@ -51,13 +53,14 @@ def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the validation accuracy."""
     args = parse_arguments(arguments)
     for folder in (args.output, args.model.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+        common.make_folder(folder)
     tc.set_seed(args.seed)
 
     print("[INFO] loading images...")
     if args.quick:
         args.dataset = common.write_animals(args.output / "generated", args.seed)
-    data = load_animals(args.dataset)
+    with common.user_input():
+        data = load_animals(args.dataset)
 
     print("[INFO] compiling model...")
     model = tc.applications.ShallowNet.build(width=32, height=32, depth=3, classes=len(data.class_names))

@@ -44,38 +44,36 @@ def draw_label(path: str, label: str) -> np.ndarray:
     """The photo in its own size, (H, W, 3) of uint8 with blue first, with a label."""
     import cv2
 
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    image = common.read_picture(path)
     return cv2.putText(image, f"Label: {label}", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 255, 0), 2)
 
 
 def write_drawn(paths: list[str], labels: list[str], folder: Path) -> list[Path]:
     """Write each photo with its label, as PNG: ``00.png``, ``01.png``, ..."""
-    import cv2
-
     files = [folder / f"{number:02d}.png" for number in range(len(paths))]
     for file, path, label in zip(files, paths, labels, strict=True):
-        if not cv2.imwrite(str(file), draw_label(path, label)):
-            raise OSError(f"{file} could not be written")
+        tc.preprocessing.save_img(file, draw_label(path, label)[..., ::-1], scale=False)
     return files
 
 
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the share of photos whose label is right."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     if args.quick:  # a network and pictures to try it on
         shallownet_animals.main(["--quick", "--output", str(args.output), "--seed", str(args.seed)])
         args.dataset, args.model = args.output / "generated", args.output / "shallownet_animals.tinyconv"
 
     print("[INFO] sampling images...")
-    paths = sample_paths(args.dataset, args.num_images, args.unseen, args.seed)
-    data, true = common.read_photos(paths)
+    with common.user_input():
+        paths = sample_paths(args.dataset, args.num_images, args.unseen, args.seed)
+        data, true = common.read_photos(paths)
 
     print("[INFO] loading pre-trained network...")
     if not args.model.is_file():
         raise SystemExit(f"[ERROR] no network in {args.model}: run `python -m examples.shallownet_animals` first")
     model = common.load_network(args.model)
-    if model.class_names is None or model.input_shape != (None, *data.shape[1:]):
+    if set(model.class_names or ()) != set(common.ANIMALS) or model.input_shape != (None, *data.shape[1:]):
         raise SystemExit(f"[ERROR] expected a network of shallownet_animals. Received: {args.model}, which is another")
 
     print("[INFO] predicting...")

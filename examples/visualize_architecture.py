@@ -67,7 +67,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> list[Path]:
     """Run the program; returns the pictures."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
     pictures: list[Path] = []
     rows: list[tuple[Any, ...]] = [("network", "layers", "parameters", "picture")]

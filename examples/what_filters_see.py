@@ -111,9 +111,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict[str, np.ndarray]:
     """Run the program; returns the blocks of patches of every layer."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     tc.set_seed(args.seed)
-    model = load_network(args)
+    with common.user_input():
+        model = load_network(args)
     known = [layer.name for layer in convolutions(model)]
     layers = args.layers or (VGG_LAYERS if args.model is None else known[:5])
     if not known or model.input_shape[-1] != 3 or None in model.input_shape[1:3] or not {*layers} <= {*known}:
@@ -122,7 +123,8 @@ def main(arguments: list[str] | None = None) -> dict[str, np.ndarray]:
 
     kernels = first_layer(model, args.scaling)
     figures = {"first_layer": tc.viz.plot_filters(kernels, path=args.output / "first_layer.png")}
-    photos = load_photos(args, model.input_shape[1:3])
+    with common.user_input():
+        photos = load_photos(args, model.input_shape[1:3])
     print(f"[INFO] {len(photos)} photos of {photos.shape[1]}x{photos.shape[2]} pixels")
     inputs, found = scaled(photos, args.scaling), {}
     for name in layers:

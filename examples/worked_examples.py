@@ -4,9 +4,18 @@ Convolution with strides and borders, sizes of outputs, parameters and multiplic
 their slopes, contrastive losses, normalisation, learning rates, steps of optimizers, class weights and reports: small
 enough to be followed with pencil and paper. The program ends with an error if anything differs in the digits shown.
 
-Where a document has a wrong number, the right one stands here: the slopes of both losses are positive for a prediction
-that is too large; triplet loss adds its margin; decay counts updates and not epochs, so that a table of the text (0.01,
-0.0099, 0.00971, ...) follows no rule at all; the one-hot vector of a digit has 10 entries, not 9.
+Where a document has a wrong number or word, the right one stands here:
+
+- a product of the first example is 2.89, 21.78 or 25.56, not 2.8, 21.7 or 25.5; a window starts at the top left, and
+  its nine products, of which eight are printed once, are added: no matrices are multiplied;
+- the sigmoid lies between 0 and 1, not -1 and 1; ELU tells negative numbers from others, it is no maximum;
+- the slopes of both losses are positive for a prediction that is too large; the triplet loss adds its margin, and
+  squares distances once; InfoNCE has an exponential and a temperature;
+- decay counts updates and not epochs, and a table of the text (0.01, 0.0099, 0.00971, ...) follows no rule at all;
+- in the last epoch of the example of early stopping the training error rises, too;
+- the one-hot vector of a digit has 10 entries, not 9;
+- never to find a disease of one in a million is right in 99.9999 %, not 99.999; precision is not specificity, which is
+  TN / (TN + FP), and recall counts the sick who were found.
 
     python -m examples.worked_examples
     python -m examples.worked_examples pooling losses
@@ -47,7 +56,9 @@ def filtered(image: Any, kernel: Any, operation: Callable[..., Any] = ops.conv2d
 def convolution() -> Rows:
     """Cross-correlation, as in every convolution layer, and true convolution, which flips the kernel."""
     patch = [[93, 139, 101], [26, 252, 196], [135, 230, 18]]
-    yield "one pixel, mean of 3x3", 132.2222, filtered(patch, np.ones((3, 3)) / 9)[0][0]
+    products = ops.multiply(np.array(patch, float), 1 / 9).numpy().round(3).tolist()
+    yield "products of a mean of 3x3", [[10.333, 15.444, 11.222], [2.889, 28.0, 21.778], [15.0, 25.556, 2.0]], products
+    yield "their sum: one pixel", 132.2222, filtered(patch, np.ones((3, 3)) / 9)[0][0]
     yield "Laplacian", [[692, -315, -6], [-680, -194, 305], [153, -59, -86]], filtered(PIXELS, LAPLACIAN)
     yield "Laplacian, stride 2", [[692, -6], [153, -86]], filtered(PIXELS, LAPLACIAN, strides=2)
     padded = filtered(PIXELS, LAPLACIAN, padding=1)
@@ -88,6 +99,12 @@ def parameters(layer: Any, *shape: int) -> int:
 
 def costs() -> Rows:
     """Weights and multiplications of dense, locally connected and convolution layers, and of whole networks."""
+    for side, expected in ((32, 3_072), (250, 187_500)):
+        found = layers.Flatten().compute_output_shape((None, side, side, 3))[1]
+        yield f"numbers in a picture of {side}x{side}, RGB", expected, found
+    for channels, expected in ((3, 27), (94, 846)):
+        neuron = layers.Conv2D(1, 3, use_bias=False)
+        yield f"weights of a neuron that sees 3x3 of {channels} maps", expected, parameters(neuron, 16, 16, channels)
     dense = layers.Dense(1000, use_bias=False)
     yield "dense, 100x100 pixels to 1,000 neurons", 10_000_000, parameters(dense, 10_000)
     for channels, expected in ((1, 25_000), (3, 75_000)):  # 1,000 positions of a 5x5 window
@@ -97,7 +114,11 @@ def costs() -> Rows:
     model = tc.Sequential([layers.Input((150, 100, 3)), layers.Conv2D(200, 5, padding="same", name="maps")])
     yield "5x5 convolution, 200 maps of 150x100, RGB", 15_200, model.count_params()
     yield "its multiplications", 225_000_000, multiplications(model.layers[-1])
-    yield "its outputs, bytes", 12_000_000, int(np.prod(model.output_shape[1:])) * 4
+    outputs = int(np.prod(model.output_shape[1:])) * 4
+    yield "its outputs, bytes", 12_000_000, outputs
+    yield "of a batch of 100", 1_200_000_000, 100 * outputs
+    small = parameters(layers.Dense(15, use_bias=False), 45)  # a thousandth of the outputs and of the inputs
+    yield "dense instead, one map only", 675_000_000, 1000 * 1000 * small
     separable = layers.SeparableConv2D(256, 3, use_bias=False)
     yield "separable 3x3 convolution, 256 to 256 maps", 67_840, parameters(separable, 32, 32, 256)
     ordinary = parameters(layers.Conv2D(256, 3, use_bias=False), 32, 32, 256)
@@ -106,6 +127,9 @@ def costs() -> Rows:
     bottleneck = ((64, 1, 256), (64, 3, 64), (256, 1, 64))  # maps, kernel, maps before
     found = sum(parameters(layers.Conv2D(n, size, use_bias=False), 32, 32, c) for n, size, c in bottleneck)
     yield "bottleneck of 64, 64 and 256 maps", 69_632, found
+    for number, size, expected in ((2, 3, 18), (1, 5, 25)):
+        found = number * parameters(layers.Conv2D(1, size, use_bias=False), 32, 32, 1)
+        yield f"weights of {number} {size}x{size} from map to map", expected, found
     yield "squeeze and excitation of 256 maps", 8_464, parameters(layers.SqueezeExcite(16), 32, 32, 256)
     nets = tc.applications
     for name, network, expected in (
@@ -157,12 +181,16 @@ def loss_functions() -> Rows:
     yield "slope of the squared error", 1.8, flat
     yield "quotient", 5.56, round(steep / flat, 2)
     errors = losses.huber(np.zeros((3, 1)), [[0.5], [1.0], [3.0]])
+    two = ops.softmax(np.array([[1.0, 0.0]]))
+    for name in ("binary", "categorical"):
+        found = getattr(losses, f"{name}_crossentropy")(np.array([[1.0, 0.0]]), two).item()
+        yield f"{name} cross-entropy of two outputs, softmax of 1 and 0", 0.3132616875, found
     yield "Huber for errors 0.5, 1, 3", [0.125, 0.5, 2.5], errors.tolist()
     yield "pair, distance 0.25: alike, different", [0.0625, 0.5625], losses.contrastive([1, 0], [0.25, 0.25]).tolist()
     yield "triplet, 0.5 and 1, margin 0.2", 0, losses.triplet(None, [[0.5, 1.0]], margin=0.2).item()
     yield "triplet, margin 1", 0.25, losses.triplet(None, [[0.5, 1.0]], margin=1.0).item()
     yield "InfoNCE, scores 2, 0, 1", 0.40760596, losses.infonce([0], np.array([[2.0, 0.0, 1.0]])).item()
-    for classes, expected in ((2, 0.6931), (10, 2.3026), (1000, 6.9078)):
+    for classes, expected in ((2, 0.6931), (3, 1.0986), (9, 2.1972), (10, 2.3026), (1000, 6.9078)):
         even = np.full((1, classes), 1 / classes)
         found = losses.sparse_categorical_crossentropy([0], even).item()
         yield f"before training, {classes} classes", expected, round(found, 4)
@@ -202,11 +230,35 @@ def learning_rates() -> Rows:
         yield name, expected, found
 
 
+def early_stopping() -> Rows:
+    """A validation error that falls for seven epochs and then rises: when training ends, by patience."""
+    errors = [5.6394, 5.2216, 4.8337, 4.5, 4.1, 3.8324, 3.7215, 3.8337]  # the fourth and fifth are not printed
+    for patience, expected in ((1, [8, 7]), (2, [0, 7])):
+        model, stop = tc.Sequential([layers.Dense(1)]), tc.callbacks.EarlyStopping(patience=patience)
+        stop.set_model(model)
+        stop.on_train_begin()
+        for epoch, error in enumerate(errors):
+            stop.on_epoch_end(epoch, {"val_loss": error})
+        ended = stop.stopped_epoch + 1 if model.stop_training else 0
+        yield f"patience {patience}: epoch of the end (0: none), best epoch", expected, [ended, stop.best_epoch + 1]
+
+
 def reports() -> Rows:
-    """Weights of classes, labels, and the captcha's and the smile's reports, rebuilt from their counts."""
+    """Accuracy and recall, weights of classes, labels, and the captcha's and the smile's reports from their counts."""
+    yield "90 of 100 right", 0.9, tc.metrics.Accuracy()(np.repeat([1, 0], [90, 10]), np.ones(100))
+    sick = np.arange(1_000_000) == 0
+    never = np.zeros(1_000_000)
+    yield "one of a million is sick, none is said to be: accuracy", 0.999999, tc.metrics.Accuracy()(sick, never)
+    yield "its recall", 0, tc.metrics.Recall()(sick, never)
     weights = tc.datasets.class_weights(np.repeat([0, 1], [9475, 3690]))
     yield "9,475 and 3,690 faces: weights", [1.0, 2.5677506775], list(weights.values())
     yield "label 3 of ten", [0, 0, 0, 1, 0, 0, 0, 0, 0, 0], tc.datasets.to_categorical([3], 10)[0].tolist()
+    true = np.repeat(np.arange(1, 10), [45, 55, 63, 52, 51, 70, 50, 54, 63])
+    predicted = true.copy()
+    predicted[np.flatnonzero(true == 4)[0]] = 5
+    text = tc.metrics.classification_report(true, predicted)
+    yield "captcha: line of the 4", "4 1.00 0.98 0.99 52", " ".join(text.splitlines()[5].split())
+    yield "its last line", "avg / total 1.00 1.00 1.00 503", " ".join(text.split()[-7:])
     true = np.repeat([0, 0, 1, 1], [1825, 65, 106, 637])
     predicted = np.repeat([0, 1, 0, 1], [1825, 65, 106, 637])
     yield "smile: accuracy", 0.93505507, float((true == predicted).mean())
@@ -216,7 +268,8 @@ def reports() -> Rows:
 
 SECTIONS: dict[str, Callable[[], Rows]] = {
     "convolution": convolution, "sizes": sizes, "costs": costs, "pooling": pooling, "activations": activations,
-    "losses": loss_functions, "normalisation": normalisation, "learning_rates": learning_rates, "reports": reports,
+    "losses": loss_functions, "normalisation": normalisation, "learning_rates": learning_rates,
+    "early_stopping": early_stopping, "reports": reports,
 }  # fmt: skip
 
 
@@ -251,7 +304,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns how many examples were computed. Differences are an error in the end."""
     args = parse_arguments(arguments)
-    args.output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(args.output)
     lines, wrong = [], 0
     count = 0
     for name in args.section or SECTIONS:

@@ -6,9 +6,13 @@ Those of the README stand alone, those of the guide follow one another.
 import contextlib
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+import tinyconv as tc
+from tinyconv import cli
 
 ROOT = Path(__file__).parent.parent
 README, GUIDE = (
@@ -43,15 +47,47 @@ def test_guide_runs_as_printed(tmp_path, monkeypatch):
     assert set(re.findall(r'"(\w+\.(?:png|json|csv|tinyconv|safetensors))"', text)) <= made
 
 
-def test_links_of_the_readme_lead_somewhere():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "docs/guide.md"])
+def test_names_in_the_text_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    names = set(re.findall(r"\btc\.([a-zA-Z_][\w.]*\w)", text))
+    assert len(names) > 5
+    for dotted in names:
+        found = tc
+        for part in dotted.split("."):
+            found = getattr(found, part)
+
+
+@pytest.mark.slow
+def test_command_lines_of_the_guide(tmp_path, monkeypatch, capsys):
+    """All of them in order, in the folder in which the guide's blocks have run."""
+    monkeypatch.chdir(tmp_path)
+    (x, y), _ = tc.datasets.mnist.load_data("subset")
+    (tmp_path / "digits" / "odd").mkdir(parents=True)
+    tc.utils.save_img("digits/odd/0.png", x[y % 2 == 1][0][..., None], scale=False)
+    (block,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.DOTALL)
+    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    assert len(commands) == 10
+    for command in commands:
+        if command[0] == "warmup":  # it compiles for minutes where nothing was compiled before
+            cli.build_parser().parse_args(command)
+        else:
+            assert cli.main(command) == 0, command
+    for name in ("lenet.tinyconv", "lenet.json", "lenet.png", "architecture.svg", "lenet.keras"):
+        assert (tmp_path / name).stat().st_size > 100
+    assert "digits/odd/0.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guide.md", "examples/README.md"])
+def test_links_lead_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.*)$", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert links
+    assert links or name == "examples/README.md"
     for link in links:
         path, _, anchor = link.partition("#")
-        assert (ROOT / path).exists(), link
+        assert ((ROOT / name).parent / path).exists(), link
         assert not anchor or anchor in anchors, link
 
 

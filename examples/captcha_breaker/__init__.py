@@ -11,3 +11,7 @@
 
 Each is run as ``python -m examples.captcha_breaker.NAME``. To be used on captchas of one's own, or with permission.
 """
+
+from examples.common import need_opencv
+
+need_opencv()  # its programs import it before they run

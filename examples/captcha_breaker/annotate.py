@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -25,9 +24,9 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
+from examples import common
 from examples.captcha_breaker.generate_images import LABELS, generate
-from examples.captcha_breaker.segmentation import crop, find_digits, pad, read_gray, read_labels, write_image
-from examples.common import has_display
+from examples.captcha_breaker.segmentation import crop, find_digits, pad, read_labels, write_image
 
 PADDING = 8
 ESCAPE, IGNORE = "\x1b", " "
@@ -63,7 +62,7 @@ def annotate(paths: list[str], folder: Path, ask: Ask, progress: bool = True) ->
         if progress:
             print(f"[INFO] processing image {number}/{len(paths)}")
         try:
-            gray = pad(read_gray(path), PADDING)
+            gray = pad(common.read_grey(path), PADDING)
             boxes = find_digits(gray)
         except (ValueError, OSError) as error:
             print(f"[INFO] skipping image... {os.path.basename(path)}: {error}")
@@ -101,9 +100,10 @@ def main(arguments: list[str] | None = None) -> Counter[str]:
     parser.add_argument("-i", "--input", type=Path, help="folder of captchas")
     parser.add_argument("-a", "--annot", type=Path, required=True, help="folder for the digits")
     parser.add_argument("--labels", type=Path, help='file of lines "00000.jpg 8657" in place of keys')
-    parser.add_argument("--seed", type=int, default=42, help="of the captchas of --quick (42)")
+    parser.add_argument("--seed", type=common.whole, default=42, help="of the captchas of --quick (42)")
     parser.add_argument("--quick", action="store_true", help="20 generated captchas, nothing to press")
     args = parser.parse_args(arguments)
+    common.make_folder(args.annot)
     if args.quick:
         counts = annotate_generated(args.annot, 20, args.seed)
     else:
@@ -117,20 +117,20 @@ def annotate_folder(folder: Path | None, annot: Path, labels_file: Path | None) 
     """What the command line asks for; ends the program with a message where something is missing."""
     paths = sorted(tc.preprocessing.list_images(folder)) if folder and folder.is_dir() else []
     if not folder or not paths:
-        sys.exit(
-            f"[ERROR] expected captchas in the folder --input. Received none in {folder}. To get some, run: "
+        raise FileNotFoundError(
+            f"expected captchas in the folder --input. Received: none in {folder}. To get some, run: "
             "python -m examples.captcha_breaker.generate_images"
         )
     if labels_file:
-        try:
+        with common.user_input():
             labels = read_labels(labels_file)
-        except (OSError, ValueError) as error:
-            sys.exit(f"[ERROR] {error}")
         named = [path for path in paths if os.path.basename(path) in labels]
         print(f"[INFO] {labels_file} names {len(named)} of the {len(paths)} captchas")
+        if not named:
+            raise FileNotFoundError(f"expected captchas in {folder} that {labels_file} names. Received: others only")
         return annotate(named, annot, ask_file(labels))
-    if not has_display():
-        sys.exit(f"[ERROR] expected a display, or --labels FILE (such as {folder / LABELS}). Received neither")
+    if not common.can_show():
+        raise SystemExit(f"[ERROR] expected a display, or --labels FILE (such as {folder / LABELS}). Received neither")
     try:
         return annotate(paths, annot, ask_in_window)
     finally:
@@ -138,7 +138,4 @@ def annotate_folder(folder: Path | None, annot: Path, labels_file: Path | None) 
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("[INFO] manually leaving script")
+    common.run(main, interrupted="[INFO] manually leaving script")

@@ -17,9 +17,7 @@ captchas whose digits were trained on.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +25,7 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
+from examples import common
 from examples.captcha_breaker import annotate, test_model, train_model
 from examples.captcha_breaker.generate_images import LABELS, generate
 from examples.captcha_breaker.segmentation import (
@@ -35,7 +34,6 @@ from examples.captcha_breaker.segmentation import (
     crop,
     find_digits,
     pad,
-    read_gray,
     read_labels,
     to_input,
     write_labels,
@@ -48,7 +46,7 @@ UNKNOWN = "?"
 
 def cut(path: str, padding: int = annotate.PADDING) -> list[np.ndarray]:
     """The digits of one captcha, left to right, with their margins."""
-    gray = pad(read_gray(path), padding)
+    gray = pad(common.read_grey(path), padding)
     return [crop(gray, box) for box in find_digits(gray)]
 
 
@@ -65,7 +63,7 @@ def look_up(digits: list[np.ndarray], published: np.ndarray, labels: np.ndarray)
 def published_labels(paths: list[str]) -> dict[str, str]:
     """File name -> digits, for the captchas of which all four digits were published."""
     digit_paths, labels = tc.datasets.captchas.load_paths()
-    published = np.stack([read_gray(path) for path in digit_paths]).astype(np.int16)
+    published = np.stack([common.read_grey(path) for path in digit_paths]).astype(np.int16)
     found = {os.path.basename(path): look_up(cut(path), published, labels) for path in paths}
     return {name: digits for name, digits in found.items() if UNKNOWN not in digits}
 
@@ -97,24 +95,11 @@ def generated_captchas(folder: Path, seed: int) -> tuple[list[str], dict[str, st
 
 def main(arguments: list[str] | None = None) -> float:
     """Run the program; returns the share of held-out captchas that are read whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    train_model.add_training_arguments(parser, "runs/captcha_real")
-    parser.add_argument("--quick", action="store_true", help="100 generated captchas, large steps, to see it work")
-    args = parser.parse_args(arguments)
-    if args.quick:
-        args.epochs, args.learning_rate = train_model.QUICK_EPOCHS, train_model.QUICK_RATE
-    tc.set_seed(args.seed)
-    try:
-        return run(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"[ERROR] {error}")
-
-
-def run(args: argparse.Namespace) -> float:
-    """Split, annotate, train, test."""
+    args = train_model.parse(train_model.training_parser(__doc__, "runs/captcha_real"), arguments)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        captchas = generated_captchas(folder / "downloads", args.seed) if args.quick else real_captchas()
+        with common.user_input():
+            captchas = generated_captchas(folder / "downloads", args.seed) if args.quick else real_captchas()
         train, train_labels, held_out, held_out_labels = captchas
         print(f"[INFO] {len(train)} captchas to train with, {len(train_labels)} of them labelled")
         print(f"[INFO] {len(held_out)} captchas held out")
@@ -149,7 +134,4 @@ def held_out_digits(paths: list[str], labels: dict[str, str]) -> tuple[np.ndarra
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("[INFO] interrupted")
+    common.run(main)

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from examples import common
 from examples.captcha_breaker.segmentation import DIGITS, write_image, write_labels
-from examples.common import positive
 
 WIDTH, HEIGHT = 150, 36
 STEP = 32  # pixels from one digit to the next
@@ -61,7 +61,7 @@ def draw_captcha(digits: str, rng: np.random.Generator, noise: float = 4.0) -> n
 
 def generate(folder: Path, count: int, seed: int | None = 42, noise: float = 4.0) -> dict[str, str]:
     """Write captchas and their labels into a folder; returns file name -> digits."""
-    folder.mkdir(parents=True, exist_ok=True)
+    common.make_folder(folder)
     rng = np.random.default_rng(seed)
     labels = {}
     for number in range(count):
@@ -77,9 +77,9 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     """Run the program; returns file name -> digits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/captchas/downloads"), help="folder to fill")
-    parser.add_argument("-n", "--num-images", type=positive, default=500, help="number of captchas (500)")
-    parser.add_argument("--noise", type=float, default=4.0, help="standard deviation in grey values (4)")
-    parser.add_argument("--seed", type=int, default=42, help="makes the captchas repeatable (42)")
+    parser.add_argument("-n", "--num-images", type=common.positive, default=500, help="number of captchas (500)")
+    parser.add_argument("--noise", type=common.not_negative, default=4.0, help="standard deviation in grey values (4)")
+    parser.add_argument("--seed", type=common.whole, default=42, help="makes the captchas repeatable (42)")
     parser.add_argument("--quick", action="store_true", help="20 captchas")
     args = parser.parse_args(arguments)
     labels = generate(args.output, 20 if args.quick else args.num_images, args.seed, args.noise)
@@ -89,4 +89,4 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -3,9 +3,11 @@
 The documents take the four contours of largest area, however many there are, and cut without looking at the edges of
 the image. Here fewer than four, boxes of which one is no digit, and digits at the edge are dealt with:
 
+- where a digit touches the edge, to repeat the edge would lengthen it: the ground's grey is put around instead;
 - the four tallest boxes are taken, as the outline of a thin "7" encloses less than that of a speck of noise;
 - four boxes whose heights differ by a factor of 2, or that overlap, are not four digits;
-- the margin is cut where the image ends.
+- the margin is cut where the image ends;
+- contours are taken from what any OpenCV returns, while the documents' test for version 2 or 3 fails with 4.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from examples.common import write_text
 from tinyconv.preprocessing import grab_contours, preprocess
 
 DIGITS = 4
@@ -30,15 +33,6 @@ class NotFourDigits(ValueError):
     """The captcha does not fall into four digits."""
 
 
-def read_gray(path: str | os.PathLike[str]) -> np.ndarray:
-    """Grey image (H, W), uint8, of a file."""
-    content = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise ValueError(f"{path}: expected an image. Received {content.size} bytes that cannot be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image in the format of the path's ending, whole or not at all."""
     written, content = cv2.imencode(path.suffix, image)
@@ -49,9 +43,19 @@ def write_image(path: Path, image: np.ndarray) -> None:
     os.replace(part, path)
 
 
+def find_ink(gray: np.ndarray) -> np.ndarray:
+    """255 where a grey image (H, W) is dark by Otsu's threshold, 0 elsewhere."""
+    return cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1]
+
+
 def pad(gray: np.ndarray, pixels: int) -> np.ndarray:
-    """Repeat the border, so that no digit touches it."""
-    return cv2.copyMakeBorder(gray, pixels, pixels, pixels, pixels, cv2.BORDER_REPLICATE)
+    """Repeat the border, so that no digit touches it; where one did, put the ground's grey around."""
+    rim = np.ones(gray.shape, bool)
+    rim[1:-1, 1:-1] = False
+    sides = (pixels,) * 4
+    if find_ink(gray)[rim].any():
+        return cv2.copyMakeBorder(gray, *sides, cv2.BORDER_CONSTANT, value=float(np.median(gray[rim])))
+    return cv2.copyMakeBorder(gray, *sides, cv2.BORDER_REPLICATE)
 
 
 def find_digits(gray: np.ndarray) -> list[Box]:
@@ -62,8 +66,7 @@ def find_digits(gray: np.ndarray) -> list[Box]:
     NotFourDigits
         Where the four tallest boxes cannot be four digits side by side.
     """
-    _, ink = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
-    contours = grab_contours(cv2.findContours(ink, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE))
+    contours = grab_contours(cv2.findContours(find_ink(gray), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE))
     tallest = sorted((cv2.boundingRect(contour) for contour in contours), key=lambda box: box[3], reverse=True)
     boxes = sorted(tuple(box) for box in tallest[:DIGITS])
     if len(boxes) < DIGITS:
@@ -91,7 +94,7 @@ def to_input(digits: list[np.ndarray]) -> np.ndarray:
 def read_labels(path: Path) -> dict[str, str]:
     """File name -> digits, from lines "00000.jpg 8657"; lines that begin with # are comments."""
     labels: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, digits = line.strip().rpartition(" ")
@@ -105,6 +108,4 @@ def read_labels(path: Path) -> dict[str, str]:
 
 def write_labels(path: Path, labels: dict[str, str]) -> None:
     """Write what `read_labels` reads, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(f"{name} {digits}\n" for name, digits in labels.items()), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, "".join(f"{name} {digits}\n" for name, digits in labels.items()))

@@ -2,7 +2,8 @@
 
 Ten captchas are drawn at random from the folder, without replacement, and read; what is drawn on each is saved as
 OUTPUT/NAME.png, the first twelve together as OUTPUT/sheet.png. With --labels every captcha that the file names is
-read and compared.
+read and compared. Digits are named by the model file; the documents add 1 to their numbers, which only fits the nine
+digits from 1.
 
     python -m examples.captcha_breaker.test_model -i runs/captchas/downloads \\
         -m runs/captcha_breaker/captcha_lenet.tinyconv
@@ -12,26 +13,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 import tinyconv as tc
+from examples import common
 from examples.captcha_breaker.generate_images import LABELS, generate
 from examples.captcha_breaker.segmentation import (
     DIGITS,
+    SIZE,
     Box,
     crop,
     find_digits,
     pad,
-    read_gray,
     read_labels,
     to_input,
     write_image,
 )
-from examples.common import has_display, positive
 
 PADDING = 20
 GREEN = (0, 255, 0)
@@ -59,13 +59,13 @@ def read_all(
     model: tc.Model, paths: list[str], output: Path, labels: dict[str, str] | None = None
 ) -> tuple[dict[str, str], list[np.ndarray]]:
     """Read captchas, print and draw each; returns file name -> digits ("" for what is no captcha) and the pictures."""
-    output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(output)
     found: dict[str, str] = {}
     pictures = []
     for path in paths:
         name = os.path.basename(path)
         try:
-            found[name], picture = read_captcha(model, read_gray(path))
+            found[name], picture = read_captcha(model, common.read_grey(path))
         except (ValueError, OSError) as error:
             found[name] = ""
             print(f"[INFO] skipping image... {name}: {error}")
@@ -136,22 +136,22 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     parser.add_argument("-i", "--input", type=Path, default=Path("runs/captchas/downloads"), help="folder of captchas")
     parser.add_argument("-m", "--model", type=Path, required=True, help="model file of train_model")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/captcha_breaker/read"), help="drawn results")
-    parser.add_argument("-n", "--number", type=positive, default=10, help="captchas to read (10)")
+    parser.add_argument("-n", "--number", type=common.positive, default=10, help="captchas to read (10)")
     parser.add_argument("--labels", type=Path, help='file of lines "00000.jpg 8657": read these, and compare')
-    parser.add_argument("--seed", type=int, default=None, help="makes the choice repeatable")
+    parser.add_argument("--seed", type=common.whole, default=None, help="makes the choice repeatable")
     parser.add_argument("--quick", action="store_true", help="ten generated captchas")
     parser.add_argument("--show", action="store_true", help="open a window for each; any key goes on")
     args = parser.parse_args(arguments)
-    if args.show and not has_display():
-        sys.exit("[ERROR] expected a display for --show. Received none; what is drawn is saved without it, too")
+    if args.show and not common.can_show():
+        parser.error("--show expected a display. Received none; what is drawn is saved without it, too")
+    if args.input.resolve() == args.output.resolve():
+        parser.error(f"--output expected another folder than --input. Received: {args.output}")
     print("[INFO] loading pre-trained network...")
-    try:
+    with common.user_input():
         model = tc.load_model(args.model)
-        if not model.class_names:
-            raise ValueError(f"expected a model of train_model. Received {args.model}, which names no classes")
+        if not model.class_names or model.input_shape != (None, SIZE, SIZE, 1):
+            raise ValueError(f"expected a model of train_model. Received: {args.model}, which is another")
         paths, labels = choose(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"[ERROR] {error}")
     found, pictures = read_all(model, paths, args.output, labels)
     if labels:
         print_score(found, labels)
@@ -165,7 +165,4 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("[INFO] interrupted")
+    common.run(main)

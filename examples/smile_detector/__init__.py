@@ -8,3 +8,7 @@
 
 Each is run as ``python -m examples.smile_detector.NAME``.
 """
+
+from examples.common import need_opencv
+
+need_opencv()  # its programs import it before they run

@@ -10,14 +10,13 @@ faces that are found, and the accuracy of the labels on them: cut as SMILES is, 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 import tinyconv as tc
-from examples.common import has_display, positive
+from examples import common
 from examples.smile_detector.detect_smile import (
     Detect,
     Face,
@@ -62,15 +61,15 @@ def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tu
     """Run the program, with the cascade or another detector; returns the numbers of faces found and labelled right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", type=Path, required=True, help="model file of train_model")
-    parser.add_argument("-n", "--number", type=positive, default=500, help="faces to check (500)")
-    parser.add_argument("--seed", type=int, default=42, help="of the choice of faces (42)")
+    parser.add_argument("-n", "--number", type=common.positive, default=500, help="faces to check (500)")
+    parser.add_argument("--seed", type=common.whole, default=42, help="of the choice of faces (42)")
     parser.add_argument("--quick", action="store_true", help="20 drawn faces")
     parser.add_argument("--show", action="store_true", help="open a window with the last frame")
     args = parser.parse_args(arguments)
-    if args.show and not has_display():
+    if args.show and not common.can_show():
         parser.error("--show expected a display. Received none")
     rng = np.random.default_rng(args.seed)
-    try:
+    with common.user_input():
         model = load_network(args.model)
         detect = detect or haar_detector(default_cascade())
         if args.quick:
@@ -80,8 +79,6 @@ def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tu
             _, (faces, smiling) = tc.datasets.smiles.load_data()
             chosen = rng.permutation(len(faces))[: args.number]
             faces, smiling = faces[chosen], smiling[chosen]
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"[ERROR] {error}")
 
     print(f"[INFO] {len(faces)} faces, {int(smiling.sum())} of them smiling")
     found, right = check(faces, smiling, detect, model, loose=False)
@@ -98,4 +95,4 @@ def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tu
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -5,7 +5,8 @@ window is needed; --show opens one, where q ends the program. Without --video an
 
 The cascade's boxes are wider than the faces that the network was trained on: those of SMILES begin at 0.10 of the
 box's width and 0.20 of its height, and take 0.77 of it (medians over 365 training faces; see ``check_detector``). So
-that part is cut out before it is resized, which the document does not do; --loose takes the whole box, as it does.
+that part is cut out before it is resized, which the document does not do; --loose takes the whole box, as it does. It
+also resizes by area in training and bilinearly here, and fails when the camera gives no picture, which here is the end.
 
     python -m examples.smile_detector.detect_smile -m runs/smile_detector/smile.tinyconv --video holiday.mp4
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
-from examples.common import has_display, positive
-from examples.smile_detector.train_model import to_input
+from examples import common
+from examples.smile_detector.train_model import SIZE, to_input
 
 WIDTH = 300  # of the frames in which faces are searched
 RED = (0, 0, 255)
@@ -79,8 +79,8 @@ def tighten(box: Box) -> Box:
 def load_network(path: Path) -> tc.Model:
     """The model of a file, which must name the two classes."""
     model = tc.load_model(path)
-    if set(model.class_names or ()) != {"not_smiling", "smiling"}:
-        raise ValueError(f"expected a model of train_model. Received {path} with the classes {model.class_names}")
+    if set(model.class_names or ()) != {"not_smiling", "smiling"} or model.input_shape != (None, SIZE, SIZE, 1):
+        raise ValueError(f"expected a model of train_model. Received: {path}, which is another")
     return model
 
 
@@ -121,10 +121,10 @@ def video_frames(capture: cv2.VideoCapture) -> Frames:
 def image_frames(folder: Path) -> Frames:
     """The images of a folder, by sorted path; what is no image is named and left out."""
     for path in sorted(tc.preprocessing.list_images(folder)):
-        content = np.fromfile(path, np.uint8)
-        frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-        if frame is None:
-            print(f"[INFO] skipping image... {path}: it cannot be decoded")
+        try:
+            frame = common.read_picture(path)
+        except (ValueError, OSError) as error:
+            print(f"[INFO] skipping image... {error}")
         else:
             yield os.path.relpath(path, folder), frame
 
@@ -132,7 +132,7 @@ def image_frames(folder: Path) -> Frames:
 def open_capture(video: Path | None, camera: int) -> cv2.VideoCapture:
     """A video file or a camera, ready to be read."""
     if video and not video.is_file():
-        raise FileNotFoundError(f"expected a video file. Received {video}, which does not exist")
+        raise FileNotFoundError(f"expected a video file. Received: {video}, which is none")
     capture = cv2.VideoCapture(str(video) if video else camera)
     if not capture.isOpened():
         raise ValueError(
@@ -228,13 +228,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("-v", "--video", type=Path, help="video file")
     source.add_argument("-i", "--images", type=Path, help="folder of images")
-    source.add_argument("--camera", type=int, default=0, help="number of the camera (0)")
+    source.add_argument("--camera", type=common.whole, default=0, help="number of the camera (0)")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/smile_detector/found"), help="what is drawn")
-    parser.add_argument("--frames", type=positive, help="stop after so many")
+    parser.add_argument("--frames", type=common.positive, help="stop after so many")
     parser.add_argument("--loose", action="store_true", help="take the cascade's whole box for the face")
     parser.add_argument("--quick", action="store_true", help="stop after 5 frames")
     parser.add_argument("--show", action="store_true", help="open a window; q ends it")
     args = parser.parse_args(arguments)
+    if args.show and not common.can_show():
+        parser.error("--show expected a display. Received none; what is drawn is saved without it, too")
+    if args.images and args.images.resolve() == args.output.resolve():
+        parser.error(f"--output expected another folder than --images. Received: {args.output}")
     args.frames = 5 if args.quick else args.frames
     return args
 
@@ -242,31 +246,29 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None, detect: Detect | None = None) -> list[tuple[str, list[Face]]]:
     """Run the program, with the cascade or another detector; returns name and faces of every frame."""
     args = parse_arguments(arguments)
-    if args.show and not has_display():
-        sys.exit("[ERROR] expected a display for --show. Received none; what is drawn is saved without it, too")
+    common.make_folder(args.output)
     capture = None
     try:
-        detect = detect or haar_detector(args.cascade or default_cascade())
-        model = load_network(args.model)
-        if args.images:
-            frames = image_frames(args.images)
-            writer: ImageWriter | VideoWriter = ImageWriter(args.output)
-        else:
-            capture = open_capture(args.video, args.camera)
-            frames = video_frames(capture)
-            writer = VideoWriter(args.output, capture.get(cv2.CAP_PROP_FPS) or 25.0)
-        found = run(frames, detect, model, writer, args)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"[ERROR] {error}")
+        with common.user_input():
+            detect = detect or haar_detector(args.cascade or default_cascade())
+            model = load_network(args.model)
+            if args.images:
+                frames = image_frames(args.images)
+                writer: ImageWriter | VideoWriter = ImageWriter(args.output)
+            else:
+                capture = open_capture(args.video, args.camera)
+                frames = video_frames(capture)
+                writer = VideoWriter(args.output, capture.get(cv2.CAP_PROP_FPS) or 25.0)
+            found = run(frames, detect, model, writer, args)
     finally:
         if capture:
             capture.release()
         if args.show:
             cv2.destroyAllWindows()
     if not found:
-        sys.exit("[ERROR] expected frames. Received none")
+        raise SystemExit("[ERROR] expected frames. Received none")
     return found
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

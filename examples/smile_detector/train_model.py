@@ -21,7 +21,6 @@ by them).
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +30,7 @@ import cv2
 import numpy as np
 
 import tinyconv as tc
-from examples.common import Show, positive
+from examples import common
 from examples.smile_detector.faces import write_faces
 from tinyconv.metrics import classification_report
 from tinyconv.preprocessing import ImageDataGenerator, list_images
@@ -50,15 +49,6 @@ def to_input(faces: Any) -> np.ndarray:
     return resized[..., np.newaxis].astype(np.float32) / 255
 
 
-def read_gray(path: str) -> np.ndarray:
-    """Grey image (H, W), uint8, of a file."""
-    content = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise ValueError(f"{path}: expected an image. Received {content.size} bytes that cannot be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
 def load_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Faces (N, 28, 28, 1) and classes (N,) of .../positives/ANY/FILE and .../negatives/ANY/FILE, by sorted path."""
     paths = [path for path in sorted(list_images(folder)) if Path(path).parts[-3] in ("positives", "negatives")]
@@ -68,7 +58,7 @@ def load_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
             f"expected .../positives/positives7/*.jpg and .../negatives/negatives7/*.jpg in {folder}. "
             f"Received {len(paths)} images. To get them, run: git clone https://github.com/hromi/SMILEsmileD {folder}"
         )
-    return to_input(read_gray(path) for path in paths), classes
+    return to_input(common.read_grey(path) for path in paths), classes
 
 
 def load_faces(args: argparse.Namespace) -> Split:
@@ -103,25 +93,21 @@ def fit(model: tc.Model, data: Split, args: argparse.Namespace) -> Any:
     rate = tc.optimizers.schedules.CosineDecay(1e-3, args.epochs * steps) if args.augment else 1e-3
     # the accuracy of this loss counts elements; with two outputs that sum to 1 it is that of the images
     model.compile(optimizer=tc.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"])
-    common = {"validation_data": (x_test, test_targets), "epochs": args.epochs, "class_weight": weights, "verbose": 2}
+    options = {"validation_data": (x_test, test_targets), "epochs": args.epochs, "class_weight": weights, "verbose": 2}
     if args.augment:
-        return model.fit(augmentation().flow(x_train, train_targets, batch_size=args.batch_size), **common)
-    return model.fit(x_train, train_targets, batch_size=args.batch_size, **common)
+        return model.fit(augmentation().flow(x_train, train_targets, batch_size=args.batch_size), **options)
+    return model.fit(x_train, train_targets, batch_size=args.batch_size, **options)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__, "runs/smile_detector")
     parser.add_argument("-d", "--dataset", type=Path, help="folder with SMILEs in it (the one in the cache)")
-    parser.add_argument("-m", "--model", type=Path, help="model file to write (OUTPUT/smile.tinyconv)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/smile_detector"), help="folder for the results")
-    parser.add_argument("-e", "--epochs", type=positive, default=15, help="passes over the training data (15)")
-    parser.add_argument("-b", "--batch-size", type=positive, default=64, help="faces per update (64)")
+    parser.add_argument("-m", "--model", type=common.file_to_write, help="model file to write (OUTPUT/smile.tinyconv)")
+    parser.add_argument("-e", "--epochs", type=common.positive, default=15, help="passes over the training data (15)")
+    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="faces per update (64)")
     parser.add_argument("--network", choices=list(NETWORKS), default="lenet", help="which network (lenet)")
     parser.add_argument("--augment", action="store_true", help="change the training faces at random")
     parser.add_argument("--no-class-weights", action="store_true", help="count all faces alike")
-    parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
-    parser.add_argument("--quick", action="store_true", help="few drawn faces and epochs, to see it work")
-    parser.add_argument("--show", action=Show, help="open a window with the training curve")
     args = parser.parse_args(arguments)
     if args.quick:
         args.epochs, args.batch_size = 4, 16
@@ -134,10 +120,10 @@ def main(arguments: list[str] | None = None) -> float:
     args = parse_arguments(arguments)
     tc.set_seed(args.seed)
     print("[INFO] loading faces...")
-    try:
+    with common.user_input():
         data = load_faces(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"[ERROR] {error}")
+    for folder in (args.output, args.model.parent):
+        common.make_folder(folder)
     _, x_test, y_train, y_test = data
     for name, y in ("train", y_train), ("test", y_test):
         print(f"[INFO] {len(y)} faces to {name}: {(y == 0).sum()} {CLASS_NAMES[0]}, {(y == 1).sum()} {CLASS_NAMES[1]}")
@@ -151,25 +137,18 @@ def main(arguments: list[str] | None = None) -> float:
 
     print("[INFO] evaluating network...")
     predicted = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
-    print(classification_report(y_test, predicted, labels=[0, 1], target_names=CLASS_NAMES))
     accuracy = float((predicted == y_test).mean())
-    print(f"[INFO] accuracy on {len(y_test)} test faces: {accuracy:.4f}")
+    report = classification_report(y_test, predicted, labels=[0, 1], target_names=CLASS_NAMES)
+    report = f"{report}\naccuracy on {len(y_test)} test faces: {accuracy:.4f}"
+    print(report)
 
     print("[INFO] serializing network...")
-    args.output.mkdir(parents=True, exist_ok=True)
-    args.model.parent.mkdir(parents=True, exist_ok=True)
-    curve = args.output / "training_curve.png"
-    figure = tc.viz.plot_history(history, curve)
     model.save(args.model)
-    print(f"[INFO] training curve: {curve}")
     print(f"[INFO] model file: {args.model}")
-    if args.show:
-        tc.viz.show(figure)
+    plot = args.output / "training_curve.png"
+    common.write_results(plot, history, report, "Training Loss and Accuracy", args.show)
     return accuracy
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("[INFO] interrupted: nothing was saved")
+    common.run(main, interrupted="[INFO] interrupted: nothing was saved")

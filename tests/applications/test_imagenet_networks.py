@@ -135,7 +135,10 @@ def test_parameter_counts_of_large_classifiers(build, options, total):
 @pytest.mark.usefixtures("no_weights")
 def test_alexnet_layer_by_layer():
     names = ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "predictions"]
-    assert parts(applications.AlexNet(), *names) == [
+    model = applications.AlexNet()
+    seen, needed = (np.prod(model.get_layer(name).output_shape[1:]) for name in ("conv5", "pool5"))
+    assert model.count_params() + 4096 * (seen - needed) == 201_838_952  # without the last pooling
+    assert parts(model, *names) == [
         ((55, 55, 96), 34_944), ((27, 27, 96), 0), ((27, 27, 256), 614_656), ((13, 13, 256), 0),
         ((13, 13, 384), 885_120), ((13, 13, 384), 1_327_488), ((13, 13, 256), 884_992), ((6, 6, 256), 0),
         ((4096,), 37_752_832), ((4096,), 16_781_312), ((1000,), 4_097_000),

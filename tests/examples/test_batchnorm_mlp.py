@@ -33,8 +33,10 @@ def test_quick(tmp_path, capsys):
     assert curves[0.001, True][-1] > curves[0.001, False][-1] + 0.05
     assert curves[2.0, True][-1] > 0.75
     assert curves[2.0, False][-1] < 0.6
-    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("2 "))
+    printed = capsys.readouterr().out
+    row = next(line.split() for line in printed.splitlines() if line.startswith("2 "))
     shown = [f"{curves[2.0, normalise][epoch]:.4f}" for normalise in (True, False) for epoch in (0, -1)]
     assert row[1:] == shown
+    assert (tmp_path / "new" / "batchnorm_mlp.txt").read_text() in printed
     assert (tmp_path / "new" / "batchnorm_mlp.png").read_bytes().startswith(b"\x89PNG")
     assert np.isfinite(curves[2.0, True]).all()

@@ -49,6 +49,7 @@ def test_quick(tmp_path, capsys):
     scores = [float(row[3]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert f"score {scores[0]:.4f}" in printed
+    assert (tmp_path / "new" / "california_housing.txt").read_text() in printed
     for layers, neurons, rate, _ in rows:
         assert int(layers) <= 3
         assert 1 <= int(neurons) <= 99

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 import tinyconv as tc
+from examples import common
 from examples.captcha_breaker import annotate, break_real, generate_images, segmentation, test_model, train_model
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,17 @@ class TestSegmentation:
         with pytest.raises(segmentation.NotFourDigits, match=message):
             segmentation.find_digits(image)
 
+    def test_padding_repeats_the_border(self):
+        image = np.random.default_rng(0).integers(240, 256, (20, 30), dtype=np.uint8)
+        image[5:15, 10:13] = 0
+        np.testing.assert_array_equal(segmentation.pad(image, 8), np.pad(image, 8, mode="edge"))
+
+    @pytest.mark.parametrize("padding", [8, 20])
+    def test_digits_that_touch_the_border_keep_their_size(self, padding):
+        boxes = [(0, 20, 4, 14), (40, 0, 9, 15), (90, 45, 10, 15), (189, 19, 11, 15)]  # left, top, bottom and right
+        found = segmentation.find_digits(segmentation.pad(blank(*boxes), padding))
+        assert found == [(x + padding, y + padding, width, height) for x, y, width, height in boxes]
+
     def test_crop_ends_where_the_image_ends(self):
         image = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
         np.testing.assert_array_equal(segmentation.crop(image, (10, 8, 4, 3)), image[3:16, 5:19])
@@ -100,7 +112,7 @@ class TestGenerate:
         assert sorted(labels) == [f"{number:05d}.jpg" for number in range(75)]
         assert {path.name for path in folder.iterdir()} == {*labels, "labels.txt"}
         assert segmentation.read_labels(folder / "labels.txt") == labels
-        assert {segmentation.read_gray(folder / name).shape for name in labels} == {(36, 150)}
+        assert {common.read_grey(folder / name).shape for name in labels} == {(36, 150)}
         assert set("".join(labels.values())) == set("123456789")
 
     def test_seed(self, tmp_path, captchas):
@@ -138,7 +150,7 @@ class TestAnnotate:
         said = capsys.readouterr().out
         assert said.index("processing image 1/3") < said.index("ignoring character") < said.index("image 2/3")
         assert said.endswith("[INFO] manually leaving script\n")
-        gray = segmentation.pad(segmentation.read_gray(paths[0]), 8)
+        gray = segmentation.pad(common.read_grey(paths[0]), 8)
         x, y, width, height = segmentation.find_digits(gray)[0]
         first = cv2.imread(str(tmp_path / "7" / "000001.png"), cv2.IMREAD_GRAYSCALE)
         np.testing.assert_array_equal(first, gray[y - 5 : y + height + 5, x - 5 : x + width + 5])
@@ -170,9 +182,9 @@ class TestAnnotate:
 
     def test_errors(self, captchas, tmp_path, monkeypatch):
         folder, _ = captchas
-        with pytest.raises(SystemExit, match="generate_images"):
+        with pytest.raises(FileNotFoundError, match="generate_images"):
             annotate.main(["-i", str(tmp_path), "-a", str(tmp_path / "digits")])
-        monkeypatch.setattr(annotate, "has_display", lambda: False)
+        monkeypatch.setattr(common, "has_display", lambda: False)
         with pytest.raises(SystemExit, match=r"expected a display, or --labels FILE"):
             annotate.main(["-i", str(folder), "-a", str(tmp_path / "digits")])
 
@@ -182,6 +194,7 @@ class TestTrainAndRead:
         _, output, accuracy = trained
         assert accuracy > 0.9
         assert (output / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+        assert f" digits: {accuracy:.4f}\n" in (output / "training_curve.txt").read_text()
         model = tc.load_model(output / "captcha_lenet.tinyconv")
         assert model.class_names == list("123456789")
         assert model.count_params() == 1_255_579  # the document's number
@@ -204,10 +217,29 @@ class TestTrainAndRead:
             drawn = cv2.imread(str(tmp_path / "read" / name.replace("jpg", "png")))
             assert drawn.shape == (76, 190, 3)
             green = (drawn == (0, 255, 0)).all(axis=2)
-            gray = segmentation.pad(segmentation.read_gray(tmp_path / "new" / name), 20)
+            gray = segmentation.pad(common.read_grey(tmp_path / "new" / name), 20)
             assert green.sum() > 4 * 60
             np.testing.assert_array_equal(drawn[~green][:, 0], gray[~green])
         assert cv2.imread(str(tmp_path / "read" / "sheet.png")).shape == (3 * 76, 4 * 190, 3)
+
+    def test_drawing(self):
+        """The rectangle from (x-2, y-2) to (x+w+4, y+h+4), and the digit at (x-5, y-5)."""
+        x, y, width, height = 40, 50, 11, 15
+        drawn = test_model.draw(np.full((90, 80), 200, np.uint8), [(x, y, width, height)], "7")
+        green = (drawn == (0, 255, 0)).all(axis=2)
+        rows, columns = np.nonzero(green)
+        assert green[y - 2, x - 2 : x + width + 5].all()
+        assert green[y + height + 4, x - 2 : x + width + 5].all()
+        assert green[y - 2 : y + height + 5, [x - 2, x + width + 4]].all()
+        assert not green[y - 1 : y + height + 4, x - 1 : x + width + 4].any()
+        assert (rows.max(), columns.max()) == (y + height + 4, x + width + 4)
+        digit = green[: y - 2]
+        (text_width, text_height), _ = cv2.getTextSize("7", cv2.FONT_HERSHEY_SIMPLEX, 0.55, 2)
+        rows, columns = np.nonzero(digit)
+        assert abs(rows.min() - (y - 5 - text_height)) <= 2
+        assert abs(rows.max() - (y - 5)) <= 2
+        assert x - 5 <= columns.min() <= columns.max() <= x - 5 + text_width
+        assert (drawn[~green] == 200).all()
 
     def test_ten_without_replacement(self, captchas, trained, tmp_path):
         folder, labels = captchas
@@ -226,12 +258,12 @@ class TestTrainAndRead:
     def test_errors(self, captchas, trained, tmp_path):
         folder, _ = captchas
         model = str(trained[1] / "captcha_lenet.tinyconv")
-        with pytest.raises(SystemExit, match="no model|not exist|No such file|missing"):
+        with pytest.raises(FileNotFoundError, match=r"Expected a model file. Received: .*missing.tinyconv"):
             test_model.main(["-i", str(folder), "-m", str(tmp_path / "missing.tinyconv")])
         tmp_path.joinpath("labels.txt").write_text("99999.jpg 1234\n")
-        with pytest.raises(SystemExit, match=r"Received no 99999.jpg"):
+        with pytest.raises(FileNotFoundError, match=r"Received no 99999.jpg"):
             test_model.main(["-i", str(folder), "-m", model, "--labels", str(tmp_path / "labels.txt")])
-        with pytest.raises(SystemExit, match=r"examples.captcha_breaker.annotate"):
+        with pytest.raises(FileNotFoundError, match=r"examples.captcha_breaker.annotate"):
             train_model.main(["-d", str(tmp_path / "empty"), "-o", str(tmp_path)])
 
 

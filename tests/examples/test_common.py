@@ -4,6 +4,7 @@ import argparse
 import doctest
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,19 @@ PROGRAMS = (
     "shallownet_animals", "shallownet_cifar10", "shallownet_load", "visualize_architecture", "what_filters_see",
     "worked_examples",
 )  # fmt: skip
+
+
+def test_every_program_is_in_the_table():
+    folder = ROOT / "examples"
+    assert {path.stem for path in folder.glob("*.py")} == {*PROGRAMS, "common", "__init__"}
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    for name in PROGRAMS:
+        assert re.search(rf"^\| `{name}[` ]", table, re.MULTILINE), name
+    for case in ("captcha_breaker", "smile_detector"):
+        programs = [path for path in (folder / case).glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+        assert len(programs) >= 3
+        for path in programs:
+            assert f"`{case}.{path.stem}" in table or f"`.{path.stem}`" in table, path
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -72,13 +86,21 @@ def test_quiet_ends(error, message):
     assert str(end.value.code).startswith(message)
 
 
+def test_only_around_user_input_is_a_value_error_no_bug():
+    with pytest.raises(SystemExit, match=r"^\[ERROR\] -3$"), common.user_input():
+        raise ValueError(-3)
+    with pytest.raises(ValueError, match="invalid literal"):
+        common.run(lambda: int("-3x"))
+
+
 def test_the_hint_on_data_sets_is_for_data_only():
     def fail(error):
         raise error
 
     for error, about_data in (
         (FileNotFoundError("expected a photo. Received: none.jpg"), False),
-        (FileNotFoundError(f"no weights in {tc.datasets.home() / 'models'}"), True),
+        (FileNotFoundError(f"no weights in {tc.datasets.home() / 'models'}"), False),  # not in its list
+        (FileNotFoundError(f"no photos in {tc.datasets.home() / 'datasets' / 'animals'}"), True),
         (tc.datasets.DownloadError("no mirror answers"), True),
     ):
         with pytest.raises(SystemExit) as end:
@@ -96,6 +118,14 @@ def test_counts(text):
     with pytest.raises(argparse.ArgumentTypeError, match=f"expected a whole number >= 1, received {text}"):
         common.positive(text)
     assert common.positive("7") == 7
+
+
+@pytest.mark.parametrize("text", ["-1", "4294967296", "1.5", "many"])
+def test_seeds(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"from 0 to 4294967295, received {text}"):
+        common.whole(text)
+    np.random.RandomState(common.whole("4294967295"))  # what splits are drawn by takes the largest one
+    assert common.whole("0") == 0
 
 
 @pytest.mark.parametrize("text", ["-0.1", "nan", "inf", "fast"])
@@ -153,11 +183,12 @@ def test_photos_are_resized_by_area_with_blue_first(tmp_path):
 
 
 def test_no_photos(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="expected photos in .* Received: none in panda, dogs, cats"):
         common.animal_paths(tmp_path)
     for name in common.ANIMALS:
         (tmp_path / name).mkdir()
-    with pytest.raises(FileNotFoundError, match="expected photos in panda, dogs, cats .* Received: none"):
+    (tmp_path / "dogs" / "1.jpg").touch()
+    with pytest.raises(FileNotFoundError, match="expected photos in .* Received: none in panda, cats"):
         common.animal_paths(tmp_path)
 
 

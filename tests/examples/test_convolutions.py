@@ -94,6 +94,7 @@ def test_disagreement_is_an_error(monkeypatch):
 
 def test_wrong_images(tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
-    for name in ("none.jpg", "text.jpg"):
-        with pytest.raises(SystemExit, match=f"expected an image that OpenCV can read for --image. Received: .*{name}"):
-            convolutions.main(["--image", str(tmp_path / name), "--output", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"\[ERROR\] .*text.jpg: expected an intact image file"):
+        convolutions.main(["--image", str(tmp_path / "text.jpg"), "--output", str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match=r"none.jpg"):
+        convolutions.main(["--image", str(tmp_path / "none.jpg"), "--output", str(tmp_path)])

@@ -33,6 +33,7 @@ def test_quick(tmp_path):
     assert accuracy > 0.85
     curve, file = folder / "training_curve.png", folder / "lenet.tinyconv"
     assert curve.read_bytes().startswith(b"\x89PNG")
+    assert (folder / "training_curve.txt").read_text() in done.stdout
     assert str(curve) in done.stdout
     assert str(file) in done.stdout
     model = tc.load_model(file)

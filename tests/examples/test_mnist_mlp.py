@@ -36,6 +36,7 @@ def test_quick(tmp_path, capsys):
         assert accuracies[name] > 0.83
         assert f"{name}: accuracy on 1000 test digits {accuracies[name]:.4f}" in printed
         assert (tmp_path / "new" / f"mnist_mlp_{number}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "new" / f"mnist_mlp_{number}.txt").read_text() in printed
 
 
 def test_the_best_epoch_is_kept():

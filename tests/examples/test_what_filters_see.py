@@ -44,7 +44,7 @@ def animals(folder):
         photo = np.zeros((12, 12, 3), np.uint8)
         photo[2:5, 6:9, 2] = 20 * number + 50  # BGR
         photo[8:11, 1:4, 0] = 255
-        cv2.imwrite(str(folder / "cats" / f"{number}.png"), photo)
+        cv2.imwrite(str(folder / ("cats", "dogs", "panda")[number % 3] / f"{number}.png"), photo)
     return folder
 
 

@@ -27,7 +27,9 @@ def AlexNet(
     """Five convolutions, the first two with local response normalisation, and three dense layers with dropout.
 
     Pooling follows the first, second and fifth convolution. Without the last of these, as some descriptions have it,
-    there would be 202 million parameters, not 62.
+    there would be 202 million parameters, not 62; the 385 filters of the fourth convolution in others are a misprint of
+    384. The normalisation has the publication's constants, k = 2 and alpha = 1e-4 over 5 maps, where textbooks have
+    others.
 
     Parameters
     ----------

@@ -53,6 +53,9 @@ def GoogLeNet(
 ) -> Functional:
     """Nine inception modules, whose convolutions of 1x1, 3x3 and 5x5 and pooling stand side by side.
 
+    One convolution and four poolings halve the maps, from 224 to 7 pixels: not five poolings, as a textbook counts. The
+    largest kernels are 5x5 as published, where torchvision has 3x3.
+
     Parameters
     ----------
     include_top, weights, input_tensor, pooling, classes, classifier_activation, name

@@ -10,6 +10,8 @@ from tinyconv.models import Sequential
 class LeNet:
     """INPUT => [CONV => RELU => POOL] * 2 => FC => RELU => FC => SOFTMAX.
 
+    The deeper convolution has more filters, 50 after 20 (not more layers, as the book for which it was made says once).
+
     Source: Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, with today's activations.
     """
 

@@ -10,7 +10,8 @@ from tinyconv.models import Sequential
 class MiniVGGNet:
     """INPUT => [[CONV => RELU => BN] * 2 => POOL => DROPOUT] * 2 => FC => RELU => BN => DROPOUT => FC => SOFTMAX.
 
-    Batch normalisation stands after the activation, as in the source document.
+    Batch normalisation stands after the activation, as in the source document. Its text has an epsilon of 1e-7 and
+    neither scale nor shift; its figures are those of Keras's layer, with 1e-3 and both of them, which stands here.
     """
 
     @staticmethod

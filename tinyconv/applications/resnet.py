@@ -55,6 +55,9 @@ def ResNet34(
 ) -> Functional:
     """3, 4, 6 and 3 units of two 3x3 convolutions each (:class:`~tinyconv.layers.ResidualUnit`), 64 to 512 filters.
 
+    A ReLU follows each sum, and a 1x1 convolution leads past the unit wherever the shape changes: a textbook's unit has
+    no ReLU there, and fails where only the number of maps changes.
+
     Parameters
     ----------
     include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -158,7 +161,7 @@ def ResNet152(
     name: str = "resnet152",
     use_bias: bool = True,
 ) -> Functional:
-    """:func:`ResNet50` with 3, 8, 36 and 3 blocks; arguments are the same.
+    """:func:`ResNet50` with 3, 8, 36 and 3 blocks, 152 layers with weights (not 150); arguments are the same.
 
     Examples
     --------

@@ -8,7 +8,11 @@ from tinyconv.models import Sequential
 
 
 class ShallowNet:
-    """INPUT => CONV => RELU => FC => SOFTMAX."""
+    """INPUT => CONV => RELU => FC => SOFTMAX.
+
+    In the source document's pattern, INPUT => [[CONV => RELU] * N => POOL?] * M => [FC => RELU] * K => FC, this is
+    N = M = 1 without pooling and K = 0; its text says N = M = K = 0, which has no convolution.
+    """
 
     @staticmethod
     def build(width: int, height: int, depth: int, classes: int) -> Sequential:

@@ -24,6 +24,8 @@ def VGG16(
 ) -> Functional:
     """Thirteen 3x3 convolutions in five blocks, each block followed by pooling, and three dense layers.
 
+    A textbook has 16 convolutions in blocks of two or three; with 16, as in :func:`VGG19`, there are blocks of four.
+
     Parameters
     ----------
     include_top : bool
