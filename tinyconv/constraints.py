@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyconv import config, ops
+from tinyconv.checks import at_least_0
 from tinyconv.registry import Configurable, Registry
 from tinyconv.registry import serialize as serialize  # Keras has it here too
 from tinyconv.tensor import Tensor
@@ -94,9 +95,7 @@ class MaxNorm(Constraint):
     """
 
     def __init__(self, max_value: float = 2.0, axis: int | Sequence[int] = 0) -> None:
-        if not max_value >= 0:
-            raise ValueError(f"max_value must be >= 0. Received: {max_value!r}")
-        self.max_value, self.axis = max_value, axis
+        self.max_value, self.axis = at_least_0("max_value", max_value), axis
 
     def __call__(self, w: Any) -> Tensor:
         norms = _norms(w, self.axis)

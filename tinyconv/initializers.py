@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import config, random
+from tinyconv.checks import one_of, positive
 from tinyconv.registry import Configurable, Registry
 from tinyconv.registry import serialize as serialize  # Keras has it here too
 
@@ -189,17 +190,10 @@ class VarianceScaling(Initializer):
         distribution: str = "truncated_normal",
         seed: int | None = None,
     ) -> None:
-        if not scale > 0:
-            raise ValueError(f"scale must be > 0. Received: {scale!r}")
-        if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(f"mode must be 'fan_in', 'fan_out' or 'fan_avg'. Received: {mode!r}")
         distribution = "truncated_normal" if distribution == "normal" else distribution
-        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
-            raise ValueError(
-                "distribution must be 'truncated_normal', 'untruncated_normal' or 'uniform'. "
-                f"Received: {distribution!r}"
-            )
-        self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
+        known = ("truncated_normal", "untruncated_normal", "uniform")
+        self.scale, self.mode = positive("scale", scale), one_of("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        self.distribution, self.seed = one_of("distribution", distribution, known), seed
 
     def __call__(self, shape: Shape, dtype: Any = None) -> np.ndarray:
         fan_in, fan_out = compute_fans(shape)

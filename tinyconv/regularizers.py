@@ -5,12 +5,15 @@ The penalty is ``l1 * sum(|w|) + l2 * sum(w ** 2)``, without a factor 1/2, as in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.checks import one_of
 from tinyconv.registry import Configurable, Registry
 from tinyconv.registry import serialize as serialize  # Keras has it here too
 from tinyconv.tensor import Tensor
@@ -114,9 +117,7 @@ class OrthogonalRegularizer(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        if mode not in ("rows", "columns"):
-            raise ValueError(f"mode must be 'rows' or 'columns'. Received: {mode!r}")
-        self.factor, self.mode = _factor(factor, "factor"), mode
+        self.factor, self.mode = _factor(factor, "factor"), one_of("mode", mode, ("rows", "columns"))
 
     def __call__(self, w: Any) -> Tensor:
         w = ops.elementwise.as_float(w)
@@ -129,17 +130,12 @@ class OrthogonalRegularizer(Regularizer):
         return self.factor * ops.sum(cosines) / max(n * (n - 1), 1)  # each pair counts twice
 
 
-def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    """Both penalties (Keras's function: unlike the class, its factors default to 0.01)."""
-    return L1L2(l1, l2)
-
-
-l1, l2 = L1, L2  # Keras's other spelling
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer  # Keras's other spelling
 
 
 def _factor(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ValueError(f"{name} must be a number >= 0. Received: {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a finite number >= 0. Received: {value!r}")
     return float(value)
 
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinyconv.checks import fraction, positive
 from tinyconv.registry import Configurable, Registry, serialize
 
 __all__ = [
@@ -90,11 +91,11 @@ class ExponentialDecay(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.staircase, self.name = staircase, name
 
     def __call__(self, step: int) -> float:
-        return self.initial_learning_rate * self.decay_rate ** _progress(step, self.decay_steps, self.staircase)
+        return float(self.initial_learning_rate * self.decay_rate ** _progress(step, self.decay_steps, self.staircase))
 
 
 @registry.register()
@@ -127,11 +128,12 @@ class InverseTimeDecay(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.staircase, self.name = staircase, name
 
     def __call__(self, step: int) -> float:
-        return self.initial_learning_rate / (1 + self.decay_rate * _progress(step, self.decay_steps, self.staircase))
+        progress = _progress(step, self.decay_steps, self.staircase)
+        return float(self.initial_learning_rate / (1 + self.decay_rate * progress))
 
 
 @registry.register()
@@ -165,13 +167,13 @@ class PolynomialDecay(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate, self.end_learning_rate = initial_learning_rate, end_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.power, self.cycle, self.name = power, cycle, name
 
     def __call__(self, step: int) -> float:
         steps = self.decay_steps * max(math.ceil(step / self.decay_steps), 1) if self.cycle else self.decay_steps
         left = 1 - min(step / steps, 1)
-        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+        return float((self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate)
 
 
 @registry.register()
@@ -209,7 +211,7 @@ class CosineDecay(LearningRateSchedule):
         warmup_steps: int = 0,
     ) -> None:
         self.initial_learning_rate, self.alpha = initial_learning_rate, alpha
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.name, self.warmup_target, self.warmup_steps = name, warmup_target, warmup_steps
 
     def __call__(self, step: int) -> float:
@@ -217,8 +219,8 @@ class CosineDecay(LearningRateSchedule):
         if self.warmup_target is not None:
             top, start = self.warmup_target, self.warmup_steps
         if step < start:
-            return self.initial_learning_rate + (top - self.initial_learning_rate) * step / start
-        return top * _cosine(min((step - start) / self.decay_steps, 1), self.alpha)
+            return float(self.initial_learning_rate + (top - self.initial_learning_rate) * step / start)
+        return float(top * _cosine(min((step - start) / self.decay_steps, 1), self.alpha))
 
 
 @registry.register()
@@ -254,13 +256,15 @@ class CosineDecayRestarts(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate, self.alpha, self.name = initial_learning_rate, alpha, name
-        self.first_decay_steps = _positive("first_decay_steps", first_decay_steps)
+        self.first_decay_steps = positive("first_decay_steps", first_decay_steps)
         if t_mul < 1:
             raise ValueError(f"t_mul must be at least 1. Received: {t_mul!r}")
         self.t_mul, self.m_mul = t_mul, m_mul
 
     def __call__(self, step: int) -> float:
         height, length, since = 1.0, float(self.first_decay_steps), float(step)
+        if self.t_mul == 1:
+            height, since = self.m_mul ** (since // length), since % length
         while since >= length:
             since -= length
             height, length = height * self.m_mul, length * self.t_mul
@@ -321,10 +325,10 @@ class StepDecay(LearningRateSchedule):
         self, initial_learning_rate: float, factor: float = 0.5, drop_every: int = 10, name: str | None = None
     ) -> None:
         self.initial_learning_rate, self.factor, self.name = initial_learning_rate, factor, name
-        self.drop_every = _positive("drop_every", drop_every)
+        self.drop_every = positive("drop_every", drop_every)
 
     def __call__(self, step: int) -> float:
-        return self.initial_learning_rate * self.factor ** math.floor((1 + step) / self.drop_every)
+        return float(self.initial_learning_rate * self.factor ** math.floor((1 + step) / self.drop_every))
 
 
 @registry.register()
@@ -362,21 +366,19 @@ class OneCycle(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.max_learning_rate, self.name = max_learning_rate, name
-        self.total_steps = _positive("total_steps", total_steps)
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f"pct_start must lie in [0, 1]. Received: {pct_start!r}")
-        self.pct_start = pct_start
-        self.div_factor = _positive("div_factor", div_factor)
-        self.final_div_factor = _positive("final_div_factor", final_div_factor)
+        self.total_steps = positive("total_steps", total_steps)
+        self.pct_start = fraction("pct_start", pct_start)
+        self.div_factor = positive("div_factor", div_factor)
+        self.final_div_factor = positive("final_div_factor", final_div_factor)
 
     def __call__(self, step: int) -> float:
         top, first = self.max_learning_rate, self.max_learning_rate / self.div_factor
         last, rise = first / self.final_div_factor, self.pct_start * self.total_steps
         if step < rise:
-            return top + (first - top) * _cosine(step / rise, 0.0)
+            return float(top + (first - top) * _cosine(step / rise, 0.0))
         if step >= self.total_steps:
             return float(last)
-        return last + (top - last) * _cosine((step - rise) / (self.total_steps - rise), 0.0)
+        return float(last + (top - last) * _cosine((step - rise) / (self.total_steps - rise), 0.0))
 
 
 @registry.register()
@@ -408,15 +410,15 @@ class LinearWarmup(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.after = get(after) if isinstance(after, dict) else after
-        self.warmup_steps = _positive("warmup_steps", warmup_steps)
+        self.warmup_steps = positive("warmup_steps", warmup_steps)
         self.initial_learning_rate, self.name = initial_learning_rate, name
 
     def __call__(self, step: int) -> float:
         since = step - self.warmup_steps
         rate = self.after(max(since, 0)) if callable(self.after) else self.after
-        if since >= 0:
-            return float(rate)
-        return self.initial_learning_rate + (rate - self.initial_learning_rate) * step / self.warmup_steps
+        if since < 0:
+            rate = self.initial_learning_rate + (rate - self.initial_learning_rate) * step / self.warmup_steps
+        return float(rate)
 
 
 def _progress(step: int, decay_steps: float, staircase: bool) -> float:
@@ -426,9 +428,3 @@ def _progress(step: int, decay_steps: float, staircase: bool) -> float:
 def _cosine(progress: float, alpha: float) -> float:
     """From 1 down to ``alpha`` while ``progress`` goes from 0 to 1."""
     return (1 - alpha) * 0.5 * (1 + math.cos(math.pi * progress)) + alpha
-
-
-def _positive(name: str, value: Any) -> Any:
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0. Received: {value!r}")
-    return value

@@ -217,3 +217,17 @@ def test_lambda_callback_takes_hooks_in_keras_s_order(model):
 def test_lambda_callback_rejects_unknown_hooks():
     with pytest.raises(TypeError, match="on_epoch_start"):
         LambdaCallback(on_epoch_start=print)
+
+
+def test_all_callbacks_close_what_they_opened_though_one_fails(model):
+    class Full(Callback):
+        def _release(self):
+            raise OSError("the disk is full")
+
+    before = model.get_weights()
+    finder = tc.callbacks.LearningRateFinder(num_steps=50)
+    interrupt = LambdaCallback(on_train_batch_end=lambda batch, logs: 1 / 0)
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        model.fit(X, Y, callbacks=[Full(), finder, interrupt], verbose=0)
+    assert isinstance(caught.value.__context__, ZeroDivisionError), "nothing is lost"
+    assert all(map(np.array_equal, before, model.get_weights()))

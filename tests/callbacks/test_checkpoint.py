@@ -219,7 +219,7 @@ def test_a_template_that_cannot_be_filled_in(model, template, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "best"}, "mode must be 'auto', 'min' or 'max'. Received: 'best'"),
+        ({"mode": "best"}, "mode must be one of 'auto', 'min', 'max'. Received: 'best'"),
         ({"save_freq": "batch"}, "save_freq must be 'epoch' or a number of batches. Received: 'batch'"),
         ({"save_freq": 0}, "save_freq must be an integer >= 1. Received: 0"),
         ({"save_freq": 2.5}, "save_freq must be an integer >= 1. Received: 2.5"),

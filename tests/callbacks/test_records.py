@@ -68,6 +68,21 @@ def test_append_to_a_table_whose_last_line_was_cut_off(model, tmp_path, end):
     assert all(set(row) == {"epoch", "loss", "acc"} and None not in row.values() for row in rows)
 
 
+def test_append_to_what_a_spreadsheet_program_saved(model, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("\ufeffepoch,loss\n0,0.25\n", encoding="utf-8")
+    model.fit(X, Y, callbacks=[CSVLogger(path, append=True)], verbose=0)
+    assert [(row["epoch"], "loss" in row) for row in table(path)] == [("0", True), ("0", True)]
+
+
+def test_append_to_what_is_no_table(model, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"epoch,l\xf6ss\n0,1\n")
+    with pytest.raises(ValueError, match=f"{path} must be a table in UTF-8, to be continued. Received: 'utf-8'"):
+        model.fit(X, Y, callbacks=[CSVLogger(path, append=True)], verbose=0)
+    assert path.read_bytes() == b"epoch,l\xf6ss\n0,1\n"
+
+
 def test_results_that_come_up_later(model, tmp_path):
     path = tmp_path / "log.csv"
     logger = CSVLogger(path)

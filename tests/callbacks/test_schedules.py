@@ -70,7 +70,7 @@ def test_a_configuration_and_the_message(capsys):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="per must be 'batch' or 'epoch'. Received: 'step'"):
+    with pytest.raises(ValueError, match="per must be one of 'batch', 'epoch'. Received: 'step'"):
         ScheduleCallback(lambda step: 0.1, per="step")
     for bad in (0.1, tc.schedules.StepDecay):
         with pytest.raises(TypeError, match="schedule must be a schedule, or a function"):

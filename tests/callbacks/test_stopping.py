@@ -1,6 +1,7 @@
 """``EarlyStopping``, ``ReduceLROnPlateau`` and ``TerminateOnNaN``."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -140,9 +141,48 @@ def test_an_unknown_result_is_told_once():
     assert len(history.epoch) == 4
 
 
+ALWAYS_NEEDED = {
+    "mean_iou": {"num_classes": 3}, "precision_at_recall": {"recall": 0.5}, "recall_at_precision": {"precision": 0.5},
+    "sensitivity_at_specificity": {"specificity": 0.5}, "specificity_at_sensitivity": {"sensitivity": 0.5},
+    "f1score": {"average": "macro"}, "fbetascore": {"average": "macro"}, "f1": {"average": "macro"},
+}  # fmt: skip
+OF_ONE_VALUE = ("Mean", "Sum", "MeanMetricWrapper", "ConfusionMatrix")
+
+
+@pytest.mark.parametrize("known", [name for name in tc.metrics.registry.names() if name not in OF_ONE_VALUE])
+def test_auto_knows_which_way_every_metric_is_better(known):
+    """The oracle: right predictions against wrong ones."""
+    kind = tc.metrics.registry.find(known)
+    options = next((o for name, o in ALWAYS_NEEDED.items() if name.replace("_", "") == kind.__name__.lower()), {})
+    names = {kind(**options).name, known if known.islower() else kind(**options).name}
+    classes = np.arange(12) % 3
+    right = np.eye(3)[classes] * 0.98 + 0.01
+    wrong = np.roll(right, 1, axis=1)
+    sparse = kind.__name__.startswith("Sparse") or kind is tc.metrics.MeanIoU
+    y = classes if sparse else np.eye(3)[classes]
+    if kind is tc.metrics.MeanIoU:
+        right, wrong = right.argmax(1), wrong.argmax(1)
+    if kind is tc.metrics.Accuracy:
+        right, wrong = y, np.roll(y, 1, axis=1)
+    if "TopK" in kind.__name__:
+        options = {"k": 1}
+    good, bad = kind(**options)(y, right), kind(**options)(y, wrong)
+    assert good != bad
+    for name in names:
+        assert (tc.callbacks.MonitorCallback(f"val_{name}").best == -math.inf) == (good > bad), name
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, partial(tc.callbacks.ModelCheckpoint, "unused")])
+def test_a_result_of_several_numbers_cannot_be_watched(make):
+    options = {"save_best_only": True} if isinstance(make, partial) else {}
+    several = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(f1=np.array([0.5, 0.2])))
+    with pytest.raises(ValueError, match=r"a result that is a single number. Received: monitor 'f1' of shape \(2,\)"):
+        make_model().fit(X, Y, epochs=2, callbacks=[several, make(monitor="f1", **options)], verbose=0)
+
+
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
 def test_wrong_mode(kind):
-    with pytest.raises(ValueError, match="mode must be 'auto', 'min' or 'max'. Received: 'down'"):
+    with pytest.raises(ValueError, match="mode must be one of 'auto', 'min', 'max'. Received: 'down'"):
         kind(mode="down")
 
 
@@ -209,6 +249,15 @@ def test_stops_in_the_middle_of_the_epoch(bad, capsys):
     assert history.epoch == [0]
     assert model.optimizer.iterations == 3
     assert capsys.readouterr().out == "Batch 2: Invalid loss, terminating training\n"
+
+
+def test_raises_if_asked_to_and_ends_no_other_callback():
+    """Message and behaviour of Keras 3.15, which leaves backups in place so."""
+    ended = []
+    other = LambdaCallback(on_train_end=ended.append)
+    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered at batch 0. Loss value: nan. Terminating"):
+        make_model().fit(X * np.nan, Y, 4, callbacks=[TerminateOnNaN(raise_error=True), other], verbose=0)
+    assert ended == []
 
 
 def test_numbers_go_on():

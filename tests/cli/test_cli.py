@@ -176,6 +176,27 @@ def test_predict_images_of_a_data_set(trained, digits, capsys):
     assert [line[1] for line in lines[1:]] == [str(c) for c in expected]
 
 
+def test_models_of_channels_first_get_images_so(tmp_path, digits, capsys):
+    tc.set_seed(0)
+    model = tc.Sequential([
+        tc.layers.Conv2D(3, 4, strides=2, data_format="channels_first", input_shape=(1, 28, 28)),
+        tc.layers.Flatten(), tc.layers.Dense(10, "softmax"),
+    ])  # fmt: skip
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    path = tmp_path / "first.tinyconv"
+    model.save(path)
+    x, y = digits
+    expected = model.predict(x[:6, None] / np.float32(255))
+    assert main(["evaluate", str(path), "mnist_subset", "--limit", "6", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(cross_entropy(y[:6], expected), rel=1e-5)
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), x[number])
+    for source in (["--dataset", "mnist_subset", "--limit", "2"], [str(tmp_path / f"{n}.png") for n in range(2)]):
+        assert main(["predict", str(path), *source, "--top", "10", "--json"]) == 0
+        for found, row in zip(json.loads(capsys.readouterr().out), expected, strict=False):
+            assert_allclose([c["probability"] for c in found["classes"]], np.sort(row)[::-1], rtol=1e-5)
+
+
 def test_interrupted_training_saves_nothing(tmp_path):
     command = [sys.executable, "-u", "-m", "tinyconv", "train", "lenet", "mnist_subset", "--epochs", "1000", "-o", "m"]
     process = subprocess.Popen(
@@ -360,6 +381,24 @@ def test_doctor_warns_of_what_makes_it_slow(monkeypatch):
         doctor.threads(report)
         assert any(f"{numba.get_num_threads()} threads share 0.5 cores" in line for line in report.warnings)
     assert report.problems == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_doctor_warns_of_a_graphviz_that_does_not_work(tmp_path, monkeypatch):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho 'no plugins' >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    report = doctor.Report()
+    assert doctor.optional_packages(report)["dot (Graphviz)"] == str(program)
+    assert report.warnings == [
+        "Graphviz could not draw a model: no plugins: plot_model draws with matplotlib instead. "
+        f"Mend or remove {program}"
+    ]
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    report = doctor.Report()
+    assert doctor.optional_packages(report)["dot (Graphviz)"] == "not installed"
+    assert report.warnings == []
 
 
 def test_a_cache_folder_that_cannot_be_used(tmp_path, monkeypatch, capsys):

@@ -124,3 +124,19 @@ def test_writing_refuses_what_the_format_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match=r"expected 1 to 32 dimensions.*Received shape \(\)"):
         write_idx(tmp_path / "a", np.uint8(3))
     assert not (tmp_path / "a").exists()
+
+
+def test_an_old_file_survives_a_failure(tmp_path, monkeypatch):
+    path = tmp_path / "a-idx1-ubyte"
+    write_idx(path, np.arange(3, dtype=np.uint8))
+
+    def full(self, content):
+        with open(self, "wb") as file:
+            file.write(content[:5])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: .*a-idx1-ubyte"):
+        write_idx(path, np.arange(9, dtype=np.uint8))
+    assert read_idx(path).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]

@@ -19,7 +19,9 @@ W = np.random.default_rng(0).standard_normal((4, 3, 2, 5))
         (regularizers.L2(0.3), 0.3 * np.square(W).sum()),
         (regularizers.L1L2(0.1, 0.2), 0.1 * np.abs(W).sum() + 0.2 * np.square(W).sum()),
         (regularizers.L1L2(), 0.0),
-        (regularizers.l1_l2(), 0.01 * np.abs(W).sum() + 0.01 * np.square(W).sum()),
+        (regularizers.l1_l2(l2=0.01), 0.01 * np.square(W).sum()),
+        (regularizers.L1(np.float32(0.5)), 0.5 * np.abs(W).sum()),
+        (regularizers.L1(np.int64(2)), 2 * np.abs(W).sum()),
         (regularizers.get("l1"), 0.01 * np.abs(W).sum()),
         (regularizers.get("L2"), 0.01 * np.square(W).sum()),
     ],
@@ -51,8 +53,8 @@ def test_regularizer_identifiers():
     assert repr(regularizers.L2(0.5)) == "L2(l2=0.5)"
     with pytest.raises(ValueError, match="Unknown regularizer.* Received: 'l7'"):
         regularizers.get("l7")
-    for bad in (-1, "0.1", None, float("nan")):
-        with pytest.raises(ValueError, match="l2 must be a number >= 0. Received"):
+    for bad in (-1, "0.1", None, True, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="l2 must be a finite number >= 0. Received"):
             regularizers.L2(bad)
 
 

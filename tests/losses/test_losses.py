@@ -480,3 +480,17 @@ def test_dtype():
         assert type(loss).from_config(loss.get_config()).dtype == "float64"
     with pytest.raises(TypeError):
         losses.MeanSquaredError(dtype="number")
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_focal_losses_of_certain_predictions_have_gradients(gamma, dtype):
+    """A power below 1 is infinitely steep at 0. Right logits have no gradient left, wrong ones that of the softmax."""
+    z = tc.Tensor(np.array([[200, -200], [-200, 200]], dtype), requires_grad=True)
+    loss = losses.CategoricalFocalCrossentropy(1.0, gamma, from_logits=True, reduction="sum")
+    (gradient,) = tc.grad(loss([[1, 0], [1, 0]], z), [z])
+    np.testing.assert_allclose(gradient.numpy(), [[0, 0], [-1, 1]], atol=1e-6)
+    z = tc.Tensor(np.array([[200], [-200]], dtype), requires_grad=True)
+    loss = losses.BinaryFocalCrossentropy(gamma=gamma, from_logits=True, reduction="sum")
+    (gradient,) = tc.grad(loss([[1], [1]], z), [z])
+    np.testing.assert_allclose(gradient.numpy(), [[0], [-1]], atol=1e-6)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import time
 
 import numpy as np
@@ -149,6 +150,25 @@ def test_regression(weighted, offset):
     assert stream(metrics.R2Score(), y[:, 0], p[:, 0], w) == pytest.approx(one, rel=1e-7)
 
 
+@weighted
+def test_adjusted_r2(weighted):
+    y, p, w = data(kind="real")
+    w = w if weighted else None
+    n = len(y)
+    for ours, theirs in (("uniform_average", "uniform_average"), (None, "raw_values")):
+        plain = sk.r2_score(y, p, sample_weight=w, multioutput=theirs)
+        found = stream(metrics.R2Score(ours, 3), y, p, w)
+        np.testing.assert_allclose(found, 1 - (1 - plain) * (n - 1) / (n - 4), rtol=1e-7)
+    # what Keras 3.15 gives
+    y, p = np.array([[1.0], [2.0], [4.0], [3.0], [7.0]]), np.array([[1.2], [1.9], [4.1], [2.0], [6.0]])
+    assert metrics.R2Score(num_regressors=2)(y, p) == pytest.approx(0.8056603670120239, rel=1e-6)
+    for many, reason in ((4, "Division by zero in Adjusted"), (5, "More independent predictors than datapoints")):
+        with pytest.warns(UserWarning, match=f"{reason}.*Falling back to standard R2 score"):
+            assert metrics.R2Score(num_regressors=many)(y, p) == pytest.approx(0.902830183506012, rel=1e-6)
+    with pytest.raises(ValueError, match="num_regressors must be an integer >= 0. Received: -1"):
+        metrics.R2Score(num_regressors=-1)
+
+
 def test_r2_of_constant_labels():
     assert metrics.R2Score()([[1.0], [1.0]], [[1.0], [1.0]]) == 1.0
     assert metrics.R2Score()([[1.0], [1.0]], [[1.0], [2.0]]) == 0.0
@@ -257,6 +277,21 @@ def test_areas(weighted, seed):
 
 
 @weighted
+@pytest.mark.parametrize("labels", [1, 3])
+def test_areas_asked_for_after_every_batch(weighted, labels):
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (60, labels)), np.round(rng.random((60, labels)), 1)  # many equal scores
+    y[10], y[11] = 0, 1  # both classes from the start
+    w = rng.random(60) if weighted else None
+    metric = metrics.AUC(multi_label=labels > 1)
+    for end in range(20, 61, 10):
+        metric.update_state(y[end - 10 : end], p[end - 10 : end], None if w is None else w[end - 10 : end])
+        known = slice(10, end)
+        expected = sk.roc_auc_score(y[known], p[known], average="macro", sample_weight=None if w is None else w[known])
+        assert metric.result() == metric.result() == pytest.approx(expected, abs=1e-12)
+
+
+@weighted
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 999), least=st.sampled_from([0.0, 0.3, 0.62, 0.9, 1.0]))
 def test_best_points_of_curves(weighted, seed, least):
@@ -276,6 +311,38 @@ def test_best_points_of_curves(weighted, seed, least):
     assert stream(metrics.RecallAtPrecision(least), y, p, w) == best(recall, precision)
     assert stream(metrics.SensitivityAtSpecificity(least), y, p, w) == best(hits, 1 - alarms)
     assert stream(metrics.SpecificityAtSensitivity(least), y, p, w) == best(1 - alarms, hits)
+
+
+POINTS = {  # of Keras 3.15, whose 200 thresholds tell all of these scores of two decimals apart
+    "PrecisionAtRecall": 0.6521739363670349, "RecallAtPrecision": 1.0, "SensitivityAtSpecificity": 0.692307710647583,
+    "SpecificityAtSensitivity": 0.6666666865348816,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_best_points_for_one_class(name):
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (50, 3)), np.round(rng.random((50, 3)), 2)
+    metric = getattr(metrics, name)(0.5, 200, 1)
+    assert metric(y, p) == pytest.approx(POINTS[name], rel=1e-6)
+    again = type(metric).from_config(metric.get_config())
+    weights = np.arange(50.0)
+    repeated = type(metric)(0.5)(y[:, 1].repeat(np.arange(50)), p[:, 1].repeat(np.arange(50)))
+    assert again(y, p, weights) == pytest.approx(repeated)
+
+
+@pytest.mark.parametrize("make", [metrics.Precision, lambda **options: metrics.PrecisionAtRecall(0.5, **options)])
+def test_classes_that_there_are_not(make):
+    for class_id, shape in ((3, (4, 3)), (-1, (4, 3)), (0, (4,))):
+        with pytest.raises(ValueError, match=rf"that have a class {class_id}. Received: shape {re.escape(str(shape))}"):
+            make(class_id=class_id)(np.ones(shape), np.ones(shape))
+
+
+def test_thresholds_in_an_array():
+    y, p, w = data(kind="binary")
+    metric = metrics.Recall(np.array([0.2, 0.6]))
+    np.testing.assert_array_equal(metric(y, p, w), metrics.Recall([0.2, 0.6])(y, p, w))
+    assert metrics.Recall.from_config(json.loads(json.dumps(metric.get_config()))).thresholds == [0.2, 0.6]
 
 
 def test_no_point_is_good_enough():
@@ -490,11 +557,75 @@ def test_unknown_names():
 
 def test_wrappers_are_saved_by_the_name_of_their_function():
     y, p, _ = data()
-    for function in (metrics.categorical_accuracy, losses.mse):
+    for function in (metrics.categorical_accuracy, losses.mse, losses.binary_focal_crossentropy, losses.Huber(0.1)):
         wrapper = metrics.MeanMetricWrapper(function, "own")
         again = metrics.get(json.loads(json.dumps(serialize(wrapper))))
         assert again.name == "own"
         assert again(np.eye(4)[y], p) == wrapper(np.eye(4)[y], p)
+
+
+LOSSES = {  # as metrics: the loss of the same settings is the oracle
+    losses.MeanSquaredError(): losses.MeanSquaredError(), losses.Huber(0.1): losses.Huber(0.1),
+    losses.CategoricalFocalCrossentropy(gamma=1.0): losses.CategoricalFocalCrossentropy(gamma=1.0),
+    losses.binary_focal_crossentropy: losses.BinaryFocalCrossentropy(), losses.mse: losses.MeanSquaredError(),
+    "categorical_focal_crossentropy": losses.CategoricalFocalCrossentropy(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", LOSSES)
+def test_losses_are_metrics_also_from_files(given, tmp_path):
+    y, p, _ = data()
+    y, expected = np.eye(4)[y], LOSSES[given](np.eye(4)[y], p).item()
+    assert stream(metrics.get(given), y, p) == pytest.approx(expected)
+    model = tc.Sequential([tc.layers.Rescaling(1.0, input_shape=(4,))])
+    model.compile("sgd", "mse", metrics=[given])
+    model.save(tmp_path / "model.tinyconv")
+    loss, value = tc.load_model(tmp_path / "model.tinyconv").evaluate(p, y)
+    assert (loss, value) == (pytest.approx(losses.mse(y, p).numpy().mean()), pytest.approx(expected, rel=1e-5))
+
+
+def test_a_metric_of_ones_own_may_have_a_reduction():
+    @tc.registry.register("tests")
+    class Spread(metrics.Metric):
+        def __init__(self, reduction="max", name=None):
+            self.reduction = reduction
+            super().__init__(name)
+
+    again = metrics.get(json.loads(json.dumps(serialize(Spread("min")))))
+    assert (type(again), again.reduction) == (Spread, "min")
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1)])
+@weighted
+def test_ignored_classes_do_not_count(shape, weighted):
+    rng = np.random.default_rng(0)
+    y, p, w = rng.integers(-1, 3, shape), rng.random((4, 5, 3)), rng.random(4) if weighted else None
+    p /= p.sum(-1, keepdims=True)
+    counts = (y >= 0).reshape(4, 5)
+    expected = sk.log_loss(
+        y.ravel()[counts.ravel()], p[counts], labels=[0, 1, 2],
+        sample_weight=None if w is None else np.repeat(w, 5)[counts.ravel()],
+    )  # fmt: skip
+    assert metrics.SparseCategoricalCrossentropy(ignore_class=-1)(y, p, w) == pytest.approx(expected)
+    if not weighted:
+        assert tc.losses.SparseCategoricalCrossentropy(ignore_class=-1)(y, p).item() == pytest.approx(expected)
+
+
+def test_arguments_stand_in_keras_s_order():
+    area = metrics.AUC(100, "PR", "interpolation", "area", "float32", None, True, 3, [1.0, 2.0, 3.0], False)
+    assert (area.num_thresholds, area.curve, area.name, area.dtype, area.multi_label) == (
+        100, "PR", "area", "float32", True,
+    )  # fmt: skip
+    assert (area.num_labels, area.label_weights, area.from_logits) == (3, [1.0, 2.0, 3.0], False)
+    with pytest.raises(ValueError, match="summation_method must be one of .* Received: 'trapezoid'"):
+        metrics.AUC(summation_method="trapezoid")
+
+
+@pytest.mark.parametrize("name", ["F1Score", "R2Score", "ConfusionMatrix", "Precision", "AUC", "MeanSquaredError"])
+def test_weights_that_do_not_fit_are_named(name):
+    y = np.array([0, 1]) if name == "ConfusionMatrix" else np.eye(2)
+    with pytest.raises(ValueError, match=r"expected sample_weight of shape \(2,\).*Received: \(3,\)"):
+        CLASSES[name]()(y, np.eye(2), [1, 2, 3])
 
 
 ELEMENTWISE = sorted(

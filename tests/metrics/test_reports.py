@@ -151,3 +151,19 @@ def test_errors():
         classification_report(np.eye(3), np.eye(3))
     with pytest.raises(ValueError, match="Received: shapes"):
         confusion_matrix([0, 1], [0, 1, 1])
+    with pytest.raises(ValueError, match="Received: shapes"):
+        classification_report([0, 1, 1], [0, 1], labels=[0, 1])
+
+
+@pytest.mark.parametrize("function", [classification_report, confusion_matrix])
+def test_nan_is_no_class(function):
+    with pytest.raises(ValueError, match="Received: NaN in y_true"):
+        function([0, np.nan], [0, 1])
+    with pytest.raises(ValueError, match="Received: NaN in y_pred"):
+        function([0, 1], [np.nan, 1])
+
+
+@pytest.mark.parametrize("layout", ["old", "new"])
+def test_report_of_nothing(layout):
+    rows = classification_report([], [], layout=layout).splitlines()[3:]
+    assert {row.split()[-1] for row in rows} == {"0"}, "a number of samples is whole"

@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -291,7 +292,15 @@ def test_state_that_does_not_fit_changes_nothing():
     for bad in ({**good, "velocity/1": np.ones(2)}, {"iterations": 3}, {**good, "velocity/0": np.ones(3)}):
         with pytest.raises(ValueError, match="Received"):
             optimizer.set_state({**bad, "iterations": 7})
-    assert optimizer.iterations == 0
+    optimizer = AdamW(0.1, gradient_accumulation_steps=2)
+    optimizer.exclude_from_weight_decay(var_names=["spared"])
+    optimizer.build([variable(np.ones(2)), tc.Tensor([1.0], requires_grad=True, name="spared")])
+    good, other = optimizer.get_state(), {"decays": np.array([False, True]), "iterations": 7}
+    for bad in ({"learning_rate": np.nan}, {"iterations": -1}, {"accumulated": -1}):
+        with pytest.raises(ValueError, match="Received"):
+            optimizer.set_state({**good, **other, **bad})
+        after = optimizer.get_state()
+        assert all(np.array_equal(after[name], good[name]) for name in good)
 
 
 def test_learning_rate_is_part_of_state_and_configuration():
@@ -326,6 +335,18 @@ def test_schedules_are_called_with_the_updates_done():
     with pytest.raises(TypeError, match="given by a schedule"):
         optimizer.learning_rate = 0.1
     assert run(SGD(lambda step: 1.0 / (1 + step)), [1, 1]) == [-1.0, -1.5]
+
+
+def test_functions_without_an_argument_give_rates_too():
+    """Keras 3 calls them so."""
+    rates = [1.0, 0.5]
+    optimizer = SGD(lambda: rates[0])
+    assert optimizer.learning_rate == 1.0
+    rates[0] = 0.25
+    assert run(optimizer, [1, 1]) == [-0.25, -0.5]
+    assert run(SGD(lambda factor=0.5: factor), [1, 1]) == [0.0, -1.0], "an argument that it takes is the step"
+    assert run(SGD(float), [1, 1]) == [0.0, -1.0]
+    assert SGD(np.exp).learning_rate == 1.0, "which does not tell its arguments"
 
 
 def test_decay_also_divides_schedules():
@@ -512,6 +533,19 @@ def test_some_variables_can_be_finalized():
     assert [w.item() for w in ws] == [-2.0, -1.5]
 
 
+def test_averages_that_overwrite_meet_constraints():
+    """The mean of vectors of length 1 is shorter."""
+    rng = np.random.default_rng(0)
+    kernel = tc.layers.Dense(4, kernel_constraint="unit_norm", input_shape=(6,))
+    model = tc.Sequential([kernel])
+    model.compile(SGD(0.5, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2), "mse")
+    for _ in range(4):
+        before = model.get_weights()[0]
+        model.train_on_batch(rng.normal(size=(8, 6)), rng.normal(size=(8, 4)))
+        assert not np.allclose(before, model.get_weights()[0])
+        np.testing.assert_allclose(np.linalg.norm(model.get_weights()[0], axis=0), 1, atol=1e-6)
+
+
 EXTRAS: dict[str, dict] = {
     "accumulation": {"gradient_accumulation_steps": 3},
     "average": {"use_ema": True, "ema_momentum": 0.8},
@@ -659,3 +693,14 @@ def test_updates_are_finite_after_many_iterations():
         optimizer = cls()
         optimizer.iterations = 10**7
         assert all(math.isfinite(value) and value >= 0 for value in optimizer.scalars(0.1) if cls is not Nadam)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"weight_decay": "much"}, {"ema_momentum": None}, {"decay": [0.1]}, {"gradient_accumulation_steps": "2"},
+     {"clipnorm": 0}, {"clipvalue": "1"}, {"global_clipnorm": -1.0}],
+)  # fmt: skip
+def test_settings_that_are_no_numbers_are_named(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=f"^{name} must .* Received: {re.escape(repr(value))}$"):
+        SGD(**settings)

@@ -38,6 +38,22 @@ def test_rates_are_finite_floats(name):
     assert all(isinstance(rate, float) and math.isfinite(rate) for rate in map(schedule, range(200)))
 
 
+WHOLE = [  # whole numbers as arguments, and the rate after one step
+    (schedules.ExponentialDecay(3, 5, 1, staircase=True), 3), (schedules.InverseTimeDecay(4, 1, 1), 2),
+    (schedules.PolynomialDecay(2, 1, 1, 1), 1), (schedules.CosineDecay(2, 1), 0), (schedules.StepDecay(1, 2, 2), 2),
+    (schedules.CosineDecayRestarts(3, 1), 3), (schedules.PiecewiseConstantDecay([0], [1, 2]), 2),
+    (schedules.OneCycle(50, 1, 0, 25, 2), 1), (schedules.LinearWarmup(2, 2), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedule", "rate"), WHOLE)
+@pytest.mark.parametrize("step", [1, np.int64(1), 1.0])
+def test_rates_are_python_s_floats_whatever_the_arguments(schedule, rate, step):
+    """``LearningRateScheduler`` rejects whole numbers."""
+    assert type(schedule(step)) is float
+    assert schedule(step) == rate
+
+
 # --- the documents' tables (numerics 9.2 and 9.3) --------------------------------------------------------------
 
 
@@ -109,6 +125,14 @@ def test_restarts():
     for height, length in ((1.0, 10), (0.5, 20), (0.25, 40)):
         expected += [0.9 * height * (1 + math.cos(math.pi * i / length)) / 2 + 0.1 for i in range(length)]
     np.testing.assert_allclose([schedule(step) for step in range(70)], expected)
+
+
+@pytest.mark.parametrize("m_mul", [1.0, 0.5])
+def test_restarts_of_equal_lengths_are_not_counted_one_by_one(m_mul):
+    schedule = schedules.CosineDecayRestarts(1.0, 10, t_mul=1, m_mul=m_mul)
+    expected = [m_mul ** (step // 10) * (1 + math.cos(math.pi * (step % 10) / 10)) / 2 for step in range(100)]
+    np.testing.assert_allclose([schedule(step) for step in range(100)], expected)
+    assert schedule(10**15 + 5) == pytest.approx(0.5 * m_mul ** (10**14))  # a loop would not end
 
 
 @settings(max_examples=30, deadline=None)

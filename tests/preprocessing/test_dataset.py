@@ -72,6 +72,9 @@ def test_no_labels_and_own_labels(folder):
     data = dataset(folder, labels=list(range(17)), shuffle=False)
     np.testing.assert_array_equal(joined(data)[1], np.arange(17))
     assert data.class_names == [str(i) for i in range(17)]
+    truth = np.arange(17) % 3 > 0
+    rows = joined(dataset(folder, labels=truth.tolist(), label_mode="categorical", shuffle=False))[1]
+    np.testing.assert_array_equal(rows, np.stack([~truth, truth], 1))
 
 
 @given(fraction=st.floats(0.06, 0.94), seed=st.integers(0, 2**32), shuffle=st.booleans())
@@ -159,6 +162,14 @@ def test_training(folder, no_thread_is_left):
         ({"directory": "nowhere"}, FileNotFoundError, "Received: nowhere"),
         ({"labels": "none"}, ValueError, "'inferred', None or a list"),
         ({"labels": [1, 2]}, ValueError, "each of 17 files. Received: 2 labels"),
+        ({"labels": ["a"] * 17}, ValueError, r"must be integers, one for each file .*Received: str32 of shape \(17,\)"),
+        ({"labels": [0.5] * 17}, ValueError, r"must be integers, one for each file .*Received: float64"),
+        ({"labels": [[1, 2]] * 17}, ValueError, r"must be integers, one for each file .*Received: int64 of shape"),
+        ({"labels": [0, 2] * 8 + [0], "label_mode": "categorical"}, ValueError, "labels 0 .. 1 for 2 .*Received: 2"),
+        ({"labels": [-1, 0] * 8 + [0], "label_mode": "categorical"}, ValueError, "labels 0 .. 1 .*Received: -1"),
+        ({"labels": [1, 2] * 8 + [1], "label_mode": "binary"}, ValueError, "labels 0 .. 1 for 2 .*Received: 2"),
+        ({"seed": -1}, ValueError, "seed must be an integer >= 0. Received: -1"),
+        ({"seed": 1.5}, ValueError, "seed must be an integer >= 0. Received: 1.5"),
         ({"label_mode": "sparse"}, ValueError, "Received: 'sparse'"),
         ({"class_names": ["red"]}, ValueError, r"\['blue', 'red'\]. Received: \['red'\]"),
         ({"labels": None, "class_names": ["red"]}, ValueError, "for labels='inferred' only"),
@@ -182,3 +193,9 @@ def test_an_empty_folder(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(ValueError, match="without any"):
         dataset(tmp_path)
+
+
+def test_take_counts_batches(folder):
+    assert list(dataset(folder).take(0)) == []
+    with pytest.raises(ValueError, match="count must be an integer >= 0. Received: -1"):
+        dataset(folder).take(-1)

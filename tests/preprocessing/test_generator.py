@@ -214,7 +214,7 @@ def test_random_transform_is_reproducible():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"fill_mode": "mirror"}, "fill_mode must be one of nearest, constant, reflect, wrap. Received: 'mirror'"),
+        ({"fill_mode": "mirror"}, "fill_mode must be one of 'nearest', .*, 'wrap'. Received: 'mirror'"),
         ({"zoom_range": (1, 2, 3)}, "zoom_range must be a number or a pair"),
         ({"brightness_range": 0.5}, "brightness_range must be a pair of numbers. Received: 0.5"),
         ({"validation_split": 1.0}, "Received: 1.0"),

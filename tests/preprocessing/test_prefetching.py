@@ -156,3 +156,12 @@ def test_training_from_a_prefetched_sequence():
 def test_wrong_arguments(arguments, error, told):
     with pytest.raises(error, match=told):
         prefetch(*arguments)
+
+
+def test_what_has_threads_of_its_own_gets_no_others(folder):
+    """Batches that are made and not given would move the seed on, depending on who is faster."""
+    generator = tc.preprocessing.ImageDataGenerator(rotation_range=20)
+    flow = generator.flow(np.zeros((9, 4, 4, 1)), np.arange(9), batch_size=2, seed=1)
+    assert prefetch(flow) is flow
+    data = tc.preprocessing.image_dataset_from_directory(folder, image_size=(4, 4), verbose=False)
+    assert prefetch(data) is data

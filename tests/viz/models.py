@@ -31,7 +31,8 @@ INCEPTION_EDGES = {
 def siamese():
     """A model inside a model, used twice; two inputs and two outputs."""
     a, b = tc.Input((6,), name="left"), tc.Input((6,), name="right")
-    encoder = tc.Sequential([tc.Input((6,)), L.Dense(4, name="hidden"), L.Dense(3, name="code")], name="encoder")
+    code = [tc.Input((6,), name="encoder_input"), L.Dense(4, name="hidden"), L.Dense(3, name="code")]
+    encoder = tc.Sequential(code, name="encoder")
     both = L.Concatenate(name="both")([L.Subtract(name="difference")([encoder(a), encoder(b)]), a])
     return tc.Model([a, b], [L.Dense(1, activation="sigmoid", name="same")(both), L.Dense(2, name="kind")(both)])
 

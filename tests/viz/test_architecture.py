@@ -116,7 +116,7 @@ def test_what_boxes_tell():
 
 def test_text_is_deterministic_and_escaped():
     def model():
-        return tc.Sequential([tc.Input((4,)), L.Dense(2, name='a|b{c}<d> "e" \\f')], name='say "hi"')
+        return tc.Sequential([tc.Input((4,), name="x"), L.Dense(2, name='a|b{c}<d> "e" \\f')], name='say "hi"')
 
     text = tc.viz.to_dot(model())
     assert text == tc.viz.to_dot(model())
@@ -281,15 +281,37 @@ def test_graphviz_gets_the_text_and_the_options(tmp_path, monkeypatch):
     assert tc.viz.plot_model(model, tmp_path / "own.svg", engine="matplotlib").read_text().startswith("<?xml")
 
 
+BROKEN = {  # what a broken ``dot`` does -> what is said about it
+    "echo 'out of memory' >&2; exit 1": "Graphviz could not draw a model: out of memory",
+    "cat > /dev/null": "Graphviz could not draw a model: it gave no picture",
+    "exec sleep 1000": "Graphviz could not draw a model: it did not end within 0.2 s",
+    "exit 1": "Graphviz could not draw a model: it ended with code 1",  # before it has read the text
+}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a shell script")
-def test_graphviz_that_fails_leaves_no_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("script", "reason"), BROKEN.items())
+def test_graphviz_that_does_not_work_is_replaced_with_a_warning(tmp_path, monkeypatch, script, reason):
     folder, out = tmp_path / "bin", tmp_path / "out"
     folder.mkdir()
     out.mkdir()
-    fake_dot(folder, "echo 'out of memory' >&2; exit 1", monkeypatch)
-    with pytest.raises(RuntimeError, match="could not draw the model: out of memory"):
-        tc.viz.plot_model(lenet(), out / "model.png")
+    fake_dot(folder, script, monkeypatch)
+    monkeypatch.setattr("tinyconv.viz.graphviz.PATIENCE", 0.2)
+    with pytest.raises(RuntimeError, match=f"^{re.escape(reason)}; engine='matplotlib' draws without it$"):
+        tc.viz.plot_model(lenet(), out / "model.png", engine="graphviz")
     assert list(out.iterdir()) == []
+    with pytest.warns(UserWarning, match=f"^{re.escape(reason)}; matplotlib draws it instead$") as caught:
+        path = tc.viz.plot_model(lenet(), out / "model.png", dpi=40)
+    assert caught[0].filename == __file__
+    assert cv2.imread(str(path)).std() > 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_graphviz_that_cannot_be_started_is_replaced_with_a_warning(tmp_path, monkeypatch):
+    fake_dot(tmp_path, "", monkeypatch)
+    (tmp_path / "dot").write_bytes(b"\x7fELF of another processor")
+    with pytest.warns(UserWarning, match="could not draw a model: .*Exec format error.*; matplotlib draws it"):
+        assert cv2.imread(str(tc.viz.plot_model(lenet(), tmp_path / "model.png", dpi=40))).std() > 10
 
 
 def test_bad_arguments(tmp_path, monkeypatch):

@@ -236,7 +236,10 @@ def test_patches_few_images_chosen_filters_and_ties():
     order = np.argsort(-tc.viz.feature_maps(model, np.stack([IMAGE, 2 * IMAGE]), "top")["top"], axis=0).T
     np.testing.assert_array_equal(units.images, order)
     np.testing.assert_array_equal(units.patches, np.stack([IMAGE, 2 * IMAGE])[order], "units see whole images")
-    for options, message in (({"k": 0}, "k must be"), ({"filters": [4]}, "must lie in 0..3. Received: \\[4\\]")):
+    for options, message in (
+        ({"k": 0}, "k must be"), ({"filters": [4]}, r"some of 0..3. Received: \[4\]"),
+        ({"filters": []}, r"some of 0..3. Received: \[\]"),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             tc.viz.top_patches(model, "conv2", IMAGE[None], **options)
     with pytest.raises(ValueError, match="at least one image"):

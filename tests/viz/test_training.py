@@ -60,6 +60,19 @@ def test_show_without_a_display(monkeypatch):
         tc.viz.show(tc.viz.plot_history(HISTORY))
 
 
+def test_show_without_a_display_keeps_other_windows(monkeypatch):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    mine = pyplot.figure()
+    try:
+        with pytest.raises(RuntimeError, match="needs a display"):
+            tc.viz.show(tc.viz.plot_history({"loss": [1.0, 0.5]}))
+        assert pyplot.get_fignums() == [mine.number]
+    finally:
+        pyplot.close(mine)
+
+
 def test_style_does_not_leak():
     import matplotlib
 

@@ -276,6 +276,20 @@ def test_class_weight_is_a_sample_weight_by_label(iris):
     assert abs(by_sample - classifier().fit(X, names).predict_proba(X)).max() > 1e-3
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 2.0, 2: 5.0}])
+def test_class_weights_of_one_hot_rows_are_those_of_their_labels(iris, class_weight):
+    X, y = iris
+    few = np.r_[0:50, 50:70, 100:108]  # of the three classes
+    X, y = X[few], y[few]
+    labels, rows = (
+        TinyConvClassifier(random_state=0, epochs=2, class_weight=class_weight).fit(X, targets).predict_proba(X)
+        for targets in (y, np.eye(3, dtype=int)[y])
+    )
+    assert_allclose(labels, rows, rtol=1e-5)
+    plain = TinyConvClassifier(random_state=0, epochs=2).fit(X, y).predict_proba(X)
+    assert not np.allclose(labels, plain, rtol=1e-3)
+
+
 def test_warm_start_goes_on(iris):
     X, y = iris
     warm = classifier(warm_start=True, epochs=2).fit(X, y).fit(X, y)
@@ -461,3 +475,11 @@ def test_scikit_learn_is_imported_at_first_use_only():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert done.stdout == "tinyconv.wrappers.TinyConvClassifier needs scikit-learn: pip install 'scikit-learn>=1.6'\n"
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_scores_are_certain():
+    model = tc.Sequential([tc.layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", tc.losses.BinaryCrossentropy(from_logits=True))
+    found = Labels(np.array([0, 1])).probabilities(np.array([[-1000.0], [0.0], [1000.0]], "float32"), model)
+    assert_array_equal(found, [[1, 0], [0.5, 0.5], [0, 1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -204,15 +205,17 @@ class CallbackList:
     --------
     >>> from tinyconv.callbacks import CallbackList, History, Logs
     >>> history = History()
-    >>> callbacks = CallbackList([history], model=None, params={})
+    >>> callbacks = CallbackList([history])
     >>> callbacks.on_epoch_end(0, Logs(loss=0.5))
     >>> history.history
     {'loss': [0.5]}
     """
 
-    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any]) -> None:
+    def __init__(
+        self, callbacks: Iterable[Callback] = (), model: Any = None, params: dict[str, Any] | None = None
+    ) -> None:
         self.callbacks: list[Callback] = []
-        self.model, self.params = model, params
+        self.model, self.params = model, {} if params is None else params
         for callback in callbacks:
             self.add(callback)
 
@@ -233,9 +236,11 @@ class CallbackList:
     def __enter__(self) -> CallbackList:
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        for callback in self.callbacks:
-            callback._release()
+    def __exit__(self, *error: Any) -> None:
+        everyone = contextlib.ExitStack()  # gets at all of them, also when one fails
+        for callback in reversed(self.callbacks):
+            everyone.callback(callback._release)
+        everyone.__exit__(*error)
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
         if not hook.startswith("on_"):

@@ -8,6 +8,7 @@ from typing import Any
 from tinyconv.callbacks.base import Logs
 from tinyconv.callbacks.improvement import MonitorCallback
 from tinyconv.callbacks.progress import announce
+from tinyconv.checks import integer
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -77,7 +78,7 @@ class ModelCheckpoint(MonitorCallback):
         self.filepath = os.fspath(filepath)
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.save_freq = check_save_freq(save_freq)
-        self.period, self.first_epoch = check_positive("period", period), first_epoch
+        self.period, self.first_epoch = integer("period", period), first_epoch
         self.initial_value_threshold = initial_value_threshold
         if initial_value_threshold is not None:
             self.best = float(initial_value_threshold)
@@ -152,11 +153,4 @@ def check_save_freq(value: Any) -> str | int:
         return "epoch"
     if isinstance(value, str):
         raise ValueError(f"save_freq must be 'epoch' or a number of batches. Received: {value!r}")
-    return check_positive("save_freq", value)
-
-
-def check_positive(name: str, value: Any) -> int:
-    """``value`` as an int of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1. Received: {value!r}")
-    return int(value)
+    return integer("save_freq", value)

@@ -28,6 +28,11 @@ class CSVLogger(Callback):
     append : bool
         Go on with the table that the file holds, instead of replacing it.
 
+    Raises
+    ------
+    ValueError
+        When training begins and the file that is to be continued is no table.
+
     Examples
     --------
     >>> import tempfile
@@ -53,10 +58,7 @@ class CSVLogger(Callback):
         """Read the table that is to be continued."""
         self._columns, self._rows = None, []
         if self.append and os.path.exists(self.filename):
-            with open(self.filename, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file, delimiter=self.separator, restval=_MISSING)
-                self._rows = [{name: row[name] for name in row if name is not None} for row in reader]
-                self._columns = list(reader.fieldnames or ()) or None
+            self._columns, self._rows = _read(self.filename, self.separator)
             self._replace()  # with whole lines: the last may have been cut off
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -93,6 +95,17 @@ class CSVLogger(Callback):
         """Go on after the table, which the file may be ahead of."""
         super().set_state(state)
         self._replace()
+
+
+def _read(path: str, separator: str) -> tuple[list[str] | None, list[dict[str, Any]]]:
+    """Columns and rows of a table, also of one that a spreadsheet program has marked as UTF-8."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter=separator, restval=_MISSING)
+            rows = [{name: row[name] for name in row if name is not None} for row in reader]
+            return list(reader.fieldnames or ()) or None, rows
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} must be a table in UTF-8, to be continued. Received: {error}") from error
 
 
 def _plain(value: Any) -> Any:

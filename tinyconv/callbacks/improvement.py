@@ -7,9 +7,15 @@ import re
 import warnings
 from typing import Any
 
-from tinyconv.callbacks.base import Callback, Logs
+import numpy as np
 
-_GROWING = {"auc", "precision", "recall", "f1", "specificity", "sensitivity", "iou", "r2"}  # words in names
+from tinyconv.callbacks.base import Callback, Logs
+from tinyconv.checks import one_of
+
+_GROWING = {  # words in names
+    "auc", "correlation", "f1", "fbeta", "iou", "kappa", "mcc", "precision", "proximity", "r2", "recall", "sensitivity",
+    "similarity", "specificity", "true",
+}  # fmt: skip
 
 
 class MonitorCallback(Callback):
@@ -20,9 +26,9 @@ class MonitorCallback(Callback):
     monitor : str
         Name of the result in the logs: ``"val_loss"``, ``"acc"``, ...
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better. ``"auto"`` is ``"max"`` for names that contain ``acc``, begin with
-        ``fmeasure``, or contain the word auc, precision, recall, f1, specificity, sensitivity, iou or r2; else
-        ``"min"``.
+        Whether smaller or larger is better. ``"auto"`` knows it of all of tinyconv's metrics by their names: ``"max"``
+        for those that contain ``acc``, begin with ``fmeasure``, or contain a word such as auc, precision, f1 or
+        similarity; else ``"min"``.
     min_delta : float
         Differences up to this one are no improvement; its sign does not count.
 
@@ -34,7 +40,7 @@ class MonitorCallback(Callback):
     Raises
     ------
     ValueError
-        For another mode.
+        For another mode; and at the end of an epoch, when the result is not a single number.
 
     Examples
     --------
@@ -45,9 +51,7 @@ class MonitorCallback(Callback):
     """
 
     def __init__(self, monitor: str = "val_loss", mode: str = "auto", min_delta: float = 0.0) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max'. Received: {mode!r}")
-        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+        self.monitor, self.mode, self.min_delta = monitor, one_of("mode", mode, ("auto", "min", "max")), min_delta
         self._grows = _is_better_large(monitor) if mode == "auto" else mode == "max"
         self._looked = False
         self.best = self.worst
@@ -73,6 +77,11 @@ class MonitorCallback(Callback):
                 stacklevel=4,
             )
         self._looked = True
+        if np.ndim(value):
+            raise ValueError(
+                f"{type(self).__name__} needs a result that is a single number. Received: monitor {self.monitor!r} of "
+                f"shape {np.shape(value)}"
+            )
         return value
 
     def get_state(self) -> dict[str, Any]:
@@ -81,4 +90,5 @@ class MonitorCallback(Callback):
 
 
 def _is_better_large(name: str) -> bool:
-    return "acc" in name or name.startswith("fmeasure") or not _GROWING.isdisjoint(re.split("[_ ]", name.lower()))
+    words = re.split("[_ ]", name.lower().replace("io_u", "iou"))
+    return "acc" in name or name.startswith("fmeasure") or not _GROWING.isdisjoint(words)

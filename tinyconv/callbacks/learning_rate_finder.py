@@ -14,7 +14,7 @@ import numpy as np
 from tinyconv import random
 from tinyconv.callbacks import snapshot
 from tinyconv.callbacks.base import Callback, Logs
-from tinyconv.callbacks.checkpoint import check_positive
+from tinyconv.checks import below_1, integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,12 +69,11 @@ class LearningRateFinder(Callback):
     ) -> None:
         if not 0 < start_lr < end_lr < math.inf:
             raise ValueError(f"Expected 0 < start_lr < end_lr. Received: {start_lr!r}, {end_lr!r}")
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must be in [0, 1). Received: {smoothing!r}")
         if not stop_factor > 1:
             raise ValueError(f"stop_factor must be > 1. Received: {stop_factor!r}")
-        self.start_lr, self.end_lr, self.smoothing, self.stop_factor = start_lr, end_lr, smoothing, stop_factor
-        self.num_steps = None if num_steps is None else check_positive("num_steps", num_steps)
+        self.start_lr, self.end_lr, self.stop_factor = start_lr, end_lr, stop_factor
+        self.smoothing = below_1("smoothing", smoothing)
+        self.num_steps = None if num_steps is None else integer("num_steps", num_steps)
         self._before: Any = None
         self._clear(0)
 
@@ -82,7 +81,7 @@ class LearningRateFinder(Callback):
         self.learning_rates: list[float] = []
         self.losses: list[float] = []
         self.smoothed_losses: list[float] = []
-        self._mean, self._steps = 0.0, steps
+        self._mean, self._lowest, self._steps = 0.0, math.inf, steps
 
     # --- the trial ---------------------------------------------------------------------------------------------
 
@@ -116,8 +115,8 @@ class LearningRateFinder(Callback):
             return
         self.losses.append(loss)
         self.smoothed_losses.append(smoothed)
-        lowest = min(self.smoothed_losses)
-        if len(self.losses) >= self._steps or smoothed > self.stop_factor * lowest > 0:
+        self._lowest = min(self._lowest, smoothed)
+        if len(self.losses) >= self._steps or smoothed > self.stop_factor * self._lowest > 0:
             self.model.stop_training = True
 
     def on_train_end(self, logs: Logs | None = None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from tinyconv import schedules
 from tinyconv.callbacks.base import Callback, Logs
 from tinyconv.callbacks.progress import announce
+from tinyconv.checks import one_of
 
 
 class LearningRateScheduler(Callback):
@@ -21,7 +22,7 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule : callable
-        From the epoch, counted from 0 (and the current rate, if it takes two arguments), to a float.
+        From the epoch, counted from 0 (and the current rate, if it has two arguments without defaults), to a float.
     verbose : int
         1 prints the rate.
 
@@ -82,12 +83,10 @@ class ScheduleCallback(Callback):
     """
 
     def __init__(self, schedule: Any, per: str = "batch", verbose: int = 0) -> None:
-        if per not in ("batch", "epoch"):
-            raise ValueError(f"per must be 'batch' or 'epoch'. Received: {per!r}")
         self.schedule = schedules.get(schedule) if isinstance(schedule, dict) else schedule
         if not callable(self.schedule) or isinstance(self.schedule, type):
             raise TypeError(f"schedule must be a schedule, or a function from int to float. Received: {schedule!r}")
-        self.per, self.verbose = per, verbose
+        self.per, self.verbose = one_of("per", per, ("batch", "epoch")), verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the rate of the coming epoch, or of its first update."""

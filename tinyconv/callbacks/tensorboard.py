@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv.callbacks.base import Callback, Logs
-from tinyconv.callbacks.checkpoint import check_positive
+from tinyconv.checks import integer
 
 _BINS = 30
 
@@ -79,14 +79,14 @@ class TensorBoard(Callback):
                 f"embeddings_metadata={embeddings_metadata!r}"
             )
         self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = histogram_freq and check_positive("histogram_freq", histogram_freq)
+        self.histogram_freq = histogram_freq and integer("histogram_freq", histogram_freq)
         self.write_graph, self.write_images = write_graph, write_images
         self.write_steps_per_second = write_steps_per_second
         self.update_freq = update_freq
         self.profile_batch, self.embeddings_freq = profile_batch, embeddings_freq
         self.embeddings_metadata = embeddings_metadata
         if update_freq not in ("epoch", "batch"):
-            check_positive("update_freq", update_freq)
+            integer("update_freq", update_freq)
         self._writers: dict[str, Any] = {}
         self._graph_is_due = False
         self._epoch_start = self._last = 0.0, 0  # time and number of updates

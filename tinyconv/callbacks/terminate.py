@@ -11,6 +11,11 @@ from tinyconv.callbacks.progress import announce
 class TerminateOnNaN(Callback):
     """Stops training when the loss becomes NaN or infinite.
 
+    Parameters
+    ----------
+    raise_error : bool
+        Raise ``RuntimeError`` instead, at once: no other callback learns that training ended, so backups stay.
+
     Examples
     --------
     >>> import numpy as np, tinyconv as tc
@@ -23,9 +28,15 @@ class TerminateOnNaN(Callback):
     [0]
     """
 
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = raise_error
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Look at the loss."""
         loss = (logs or Logs()).get("loss")
         if loss is not None and not math.isfinite(loss):
+            if self.raise_error:
+                what = f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}"
+                raise RuntimeError(f"{what}. Terminating training immediately.")
             announce(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True

@@ -53,15 +53,13 @@ def show(args: argparse.Namespace) -> None:
             print(f"\n{entry.name}: {entry.hint}")
 
 
-def load_images(name: str, split: str, scale: float, limit: int | None = None) -> Images:
+def load_images(name: str, split: str, data_format: str, scale: float, limit: int | None = None) -> Images:
     """The training or test part of a data set, scaled; only the first ``limit`` images."""
-    from tinyconv import config
-
     (train, test), names = _load(name)
     x, y = train if split == "train" else test
     x, y = x[:limit], np.ravel(y[:limit]).astype(np.int64)
     x = x[..., None] if x.ndim == 3 else x  # (N, H, W) -> (N, H, W, 1)
-    if config.image_data_format() == "channels_first":
+    if data_format == "channels_first":
         x = np.moveaxis(x, -1, 1)  # (N, H, W, C) -> (N, C, H, W)
     names = names or [str(c) for c in range(int(max(train[1].max(), test[1].max())) + 1)]
     return Images(np.multiply(x, np.float32(scale), dtype=np.float32), y, names)

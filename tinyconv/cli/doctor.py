@@ -115,8 +115,16 @@ def versions(report: Report) -> dict[str, Any]:
 
 def optional_packages(report: Report) -> dict[str, Any]:
     """Versions of packages that some features need, and the program that draws graphs."""
+    from tinyconv.viz.graphviz import run_dot
+
     found = {name: _version(name, *names) or "not installed" for name, names in OPTIONAL.items()}
-    return {**found, "dot (Graphviz)": shutil.which("dot") or "not installed"}
+    program = shutil.which("dot")
+    if program is not None:
+        try:
+            run_dot(program, "digraph { a -> b }", "png", 72)
+        except RuntimeError as error:
+            report.warnings.append(f"{error}: plot_model draws with matplotlib instead. Mend or remove {program}")
+    return {**found, "dot (Graphviz)": program or "not installed"}
 
 
 def _version(module: str, *distributions: str) -> str | None:

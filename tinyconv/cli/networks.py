@@ -30,6 +30,7 @@ from tinyconv.cli.common import (
     rate,
 )
 from tinyconv.files import replacing
+from tinyconv.viz.inputs import image_format
 
 NETWORKS = {"lenet": "LeNet", "minivggnet": "MiniVGGNet", "shallownet": "ShallowNet"}
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "adamw")
@@ -79,13 +80,13 @@ def train(args: argparse.Namespace) -> None:
     import tinyconv as tc
 
     tc.set_seed(args.seed)
+    data_format = tc.config.image_data_format()
     with quiet(args.json):
-        data = datasets.load_images(args.dataset, "train", args.scale, args.limit)
-        test = datasets.load_images(args.dataset, "test", args.scale, args.limit)
-    first_last = tc.config.image_data_format() == "channels_first"
-    depth, height, width = data.x.shape[1:] if first_last else np.roll(data.x.shape[1:], 1)
+        data = datasets.load_images(args.dataset, "train", data_format, args.scale, args.limit)
+        test = datasets.load_images(args.dataset, "test", data_format, args.scale, args.limit)
+    depth, height, width = _depth_height_width(data.x.shape[1:], data_format)
     build = getattr(tc.applications, NETWORKS[args.network]).build
-    model = build(width=int(width), height=int(height), depth=int(depth), classes=len(data.class_names))
+    model = build(width=width, height=height, depth=depth, classes=len(data.class_names))
     model.class_names = data.class_names
     settings = {} if args.learning_rate is None else {"learning_rate": args.learning_rate}
     optimizer = tc.optimizers.get({"class_name": args.optimizer, "config": settings})
@@ -145,7 +146,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
     model = load(args.model)
     with quiet(args.json):
-        data = datasets.load_images(args.dataset, args.split, args.scale, args.limit)
+        data = datasets.load_images(args.dataset, args.split, image_format(model), args.scale, args.limit)
     outputs = model.predict(data.x, batch_size=args.batch_size)
     names = model.class_names or data.class_names
     if np.ndim(outputs) != 2 or outputs.shape[1] != len(data.class_names) or len(names) != outputs.shape[1]:
@@ -208,7 +209,7 @@ def predict(args: argparse.Namespace) -> int | None:
     model = load(args.model)
     if args.dataset is not None:
         with quiet(args.json):
-            data = datasets.load_images(args.dataset, "test", args.scale, args.limit)
+            data = datasets.load_images(args.dataset, "test", image_format(model), args.scale, args.limit)
         sources, x, failed = [f"{args.dataset}[{i}]" for i in range(len(data.x))], data.x, False
         truth = [data.class_names[label] for label in data.y]
     else:
@@ -240,13 +241,10 @@ def _result(source: str, outputs: np.ndarray, names: Sequence[str] | None, top: 
 
 def _read_images(args: argparse.Namespace, model: Any) -> tuple[list[str], np.ndarray]:
     """Names and pixels of the image files that can be read; the others are named on stderr."""
-    import tinyconv as tc
-
     shape = model.input_shape[1:] if isinstance(model.input_shape, tuple) else ()
     if len(shape) != 3 or None in shape:
         raise ValueError(f"Expected a model for images of a fixed size. Received: input shape {model.input_shape}")
-    first = tc.config.image_data_format() == "channels_first"
-    depth, height, width = shape if first else (shape[2], shape[0], shape[1])
+    depth, height, width = _depth_height_width(shape, image_format(model))
     found, images = [], []
     for path in args.images:
         try:
@@ -256,7 +254,13 @@ def _read_images(args: argparse.Namespace, model: Any) -> tuple[list[str], np.nd
             print(f"tinyconv: error: {error}", file=sys.stderr)
     x = np.array(images, np.float32).reshape(-1, height, width, depth)
     x = (255 - x if args.invert else x) * np.float32(args.scale)
-    return found, np.moveaxis(x, -1, 1) if first else x
+    return found, np.moveaxis(x, -1, 1) if image_format(model) == "channels_first" else x
+
+
+def _depth_height_width(shape: Sequence[int], data_format: str) -> tuple[int, int, int]:
+    """Of images of a shape without the batch axis."""
+    depth, height, width = shape if data_format == "channels_first" else (shape[2], shape[0], shape[1])
+    return depth, height, width
 
 
 def _read_image(path: Path, depth: int, height: int, width: int) -> np.ndarray:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyconv.preprocessing.files import decode
+from tinyconv.preprocessing.opencv import opencv
+
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 COLOR_MODES = ("rgb", "bgr", "grayscale")
 CHUNK = 64  # images that a thread decodes in one go: a small one takes less time than handing it to a thread
@@ -25,14 +28,8 @@ def list_images(folder: Path) -> list[str]:
 
 def read_image(path: str, color_mode: str = "rgb", image_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Decode one image: (H, W, 3), or (H, W) for ``"grayscale"``; resized by averaging areas where a size is given."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError("Reading images needs OpenCV: pip install opencv-python") from error
-    content = np.fromfile(path, np.uint8)  # not cv2.imread, which cannot open every name on Windows
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise ValueError(f"{path}: expected an image. Received {content.size} bytes that OpenCV cannot decode")
+    cv2 = opencv()
+    image = decode(path, cv2.IMREAD_COLOR)
     if color_mode != "bgr":
         # Grey from colour, not from the decoder: a JPEG's own luminance differs by rounding from what scripts compute.
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if color_mode == "rgb" else cv2.COLOR_BGR2GRAY)

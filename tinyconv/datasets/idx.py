@@ -24,6 +24,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyconv.files import replacing
+
 __all__ = ["read_idx", "write_idx"]
 
 TYPES: dict[int, np.dtype[Any]] = {
@@ -159,4 +161,5 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     content = header + array.astype(TYPES[code]).tobytes()
     if str(path).endswith(".gz"):
         content = gzip.compress(content, compresslevel=9, mtime=0)  # no time: equal arrays make equal files
-    Path(path).write_bytes(content)
+    with replacing(path) as part:
+        part.write_bytes(content)

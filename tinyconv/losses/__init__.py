@@ -13,20 +13,22 @@ from tinyconv.losses.crossentropy import (
     BCE,
     KLD,
     BinaryCrossentropy,
-    BinaryFocalCrossentropy,
     CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
     KLDivergence,
     SparseCategoricalCrossentropy,
     bce,
     binary_crossentropy,
-    binary_focal_crossentropy,
     categorical_crossentropy,
-    categorical_focal_crossentropy,
     kl_divergence,
     kld,
     kullback_leibler_divergence,
     sparse_categorical_crossentropy,
+)
+from tinyconv.losses.focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    binary_focal_crossentropy,
+    categorical_focal_crossentropy,
 )
 from tinyconv.losses.hinge import CategoricalHinge, Hinge, SquaredHinge, categorical_hinge, hinge, squared_hinge
 from tinyconv.losses.regression import (

@@ -250,15 +250,3 @@ def _weights(sample_weight: Any, losses: Tensor, name: str) -> Tensor:
             f"{name} expected sample_weight of shape {losses.shape[:1]} or {losses.shape}. Received: {weights.shape}"
         )
     return ops.reshape(weights, shape)
-
-
-def fraction(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1]. Received: {value!r}")
-    return value
-
-
-def positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0. Received: {value!r}")
-    return value

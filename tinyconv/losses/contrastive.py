@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinyconv import config, ops
-from tinyconv.losses.base import (
-    FunctionLoss,
-    at_least_float32,
-    known_by_name,
-    mean_of_sample,
-    operands,
-    positive,
-    registry,
-)
+from tinyconv.checks import positive
+from tinyconv.losses.base import FunctionLoss, at_least_float32, known_by_name, mean_of_sample, operands, registry
 from tinyconv.losses.crossentropy import sparse_crossentropies
 from tinyconv.ops.elementwise import as_float, as_tensor
 from tinyconv.tensor import Tensor

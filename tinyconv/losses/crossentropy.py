@@ -1,4 +1,4 @@
-"""Losses of classes and probabilities: cross-entropies, focal losses, Kullback-Leibler divergence."""
+"""Losses of classes and probabilities: cross-entropies, Kullback-Leibler divergence."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinyconv import backends, config, ops
+from tinyconv.checks import fraction
 from tinyconv.losses.base import (
     FunctionLoss,
     at_least_float32,
     check_labels,
-    fraction,
     known_by_name,
     mean_of_sample,
     operands,
@@ -44,8 +44,8 @@ def categorical_crossentropy(
     0.313262
     """
     y_true, y_pred = operands(y_true, y_pred, "categorical_crossentropy")
-    y_true = _smooth(y_true, label_smoothing, 1.0 / max(y_pred.shape[axis], 1))
-    return -ops.sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis)
+    y_true = smooth(y_true, label_smoothing, 1.0 / max(y_pred.shape[axis], 1))
+    return -ops.sum(y_true * log_probabilities(y_pred, from_logits, axis), axis)
 
 
 def sparse_categorical_crossentropy(
@@ -98,56 +98,8 @@ def binary_crossentropy(
     2.3026
     """
     y_true, y_pred = operands(y_true, y_pred, "binary_crossentropy")
-    y_true = _smooth(y_true, label_smoothing, 0.5)
-    return mean_of_sample(_binary_crossentropies(y_true, y_pred, from_logits), axis)
-
-
-def categorical_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
-    axis: int = -1,
-) -> Tensor:
-    """``-sum(alpha * (1 - y_pred)**gamma * y_true * log(y_pred))`` over the classes: (N, ..., C) -> (N, ...).
-
-    Like :func:`categorical_crossentropy`, but what is already predicted well counts less.
-
-    Source: T.-Y. Lin et al., "Focal loss for dense object detection", arXiv 1708.02002.
-    """
-    y_true, y_pred = operands(y_true, y_pred, "categorical_focal_crossentropy")
-    y_true = _smooth(y_true, label_smoothing, 1.0 / max(y_pred.shape[axis], 1))
-    log_p = _log_probabilities(y_pred, from_logits, axis)
-    return -ops.sum(alpha * ops.power(1.0 - ops.exp(log_p), gamma) * y_true * log_p, axis)
-
-
-def binary_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
-    apply_class_balancing: bool = False,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
-    axis: int = -1,
-) -> Tensor:
-    """Mean over ``axis`` of ``(1 - p)**gamma`` times the binary cross-entropy: (N, ..., C) -> (N, ...).
-
-    p is the probability given to the true class. ``apply_class_balancing`` also multiplies by ``alpha`` for class 1
-    and ``1 - alpha`` for class 0.
-
-    Source: T.-Y. Lin et al., "Focal loss for dense object detection", arXiv 1708.02002.
-    """
-    y_true, y_pred = operands(y_true, y_pred, "binary_focal_crossentropy")
-    y_true = _smooth(y_true, label_smoothing, 0.5)
-    p = ops.sigmoid(y_pred) if from_logits else _clipped(y_pred)
-    missed = y_true * (1.0 - p) + (1.0 - y_true) * p
-    losses = ops.power(missed, gamma) * _binary_crossentropies(y_true, y_pred, from_logits)
-    if apply_class_balancing:
-        losses = losses * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
-    return mean_of_sample(losses, axis)
+    y_true = smooth(y_true, label_smoothing, 0.5)
+    return mean_of_sample(binary_crossentropies(y_true, y_pred, from_logits), axis)
 
 
 def kl_divergence(y_true: Any, y_pred: Any) -> Tensor:
@@ -275,85 +227,6 @@ class BinaryCrossentropy(FunctionLoss):
         self.label_smoothing = fraction("label_smoothing", label_smoothing)
 
 
-@registry.register()
-class CategoricalFocalCrossentropy(FunctionLoss):
-    """:func:`categorical_focal_crossentropy`, averaged over the batch: (N, ..., C), (N, ..., C) -> ().
-
-    Parameters
-    ----------
-    alpha : float
-        Factor of the loss.
-    gamma : float
-        How strongly samples that are predicted well are discounted; 0 is the plain cross-entropy.
-    from_logits, label_smoothing, axis
-        As for :class:`CategoricalCrossentropy`.
-
-    Examples
-    --------
-    >>> from tinyconv.losses import CategoricalFocalCrossentropy
-    >>> round(CategoricalFocalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
-    0.0433
-    """
-
-    function = staticmethod(categorical_focal_crossentropy)
-
-    def __init__(
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.alpha, self.gamma, self.from_logits, self.axis = alpha, gamma, from_logits, axis
-        self.label_smoothing = fraction("label_smoothing", label_smoothing)
-
-
-@registry.register()
-class BinaryFocalCrossentropy(FunctionLoss):
-    """:func:`binary_focal_crossentropy`, averaged over the batch: (N, ..., C), (N, ..., C) -> ().
-
-    Parameters
-    ----------
-    apply_class_balancing : bool
-        Multiply by ``alpha`` for class 1 and ``1 - alpha`` for class 0.
-    alpha, gamma : float
-        Weight of class 1; discount of samples that are predicted well.
-    from_logits, label_smoothing, axis
-        As for :class:`BinaryCrossentropy`.
-
-    Examples
-    --------
-    >>> from tinyconv.losses import BinaryFocalCrossentropy
-    >>> loss = BinaryFocalCrossentropy(reduction=None)
-    >>> [round(value, 3) for value in loss([[1.0], [1.0]], [[0.9], [0.1]]).tolist()]  # right, wrong
-    [0.001, 1.865]
-    """
-
-    function = staticmethod(binary_focal_crossentropy)
-
-    def __init__(
-        self,
-        apply_class_balancing: bool = False,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, alpha, gamma
-        self.from_logits, self.axis = from_logits, axis
-        self.label_smoothing = fraction("label_smoothing", label_smoothing)
-
-
 @registry.register("kld", "kullback_leibler_divergence")
 class KLDivergence(FunctionLoss):
     """:func:`kl_divergence`, averaged over the batch: (N, ..., C), (N, ..., C) -> ().
@@ -368,10 +241,7 @@ class KLDivergence(FunctionLoss):
     function = staticmethod(kl_divergence)
 
 
-known_by_name(
-    categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, categorical_focal_crossentropy,
-    binary_focal_crossentropy, kl_divergence,
-)  # fmt: skip
+known_by_name(categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, kl_divergence)
 bce = BCE = binary_crossentropy
 kld = KLD = kullback_leibler_divergence = kl_divergence
 
@@ -391,26 +261,26 @@ def sparse_crossentropies(y_true: Any, y_pred: Any, from_logits: bool, axis: int
     backends.of(labels.data).check(labels.data, check_labels, classes, name)
     numbers = Tensor._of(backends.of(y_pred.data).arange(classes, np.int64))
     chosen = ops.equal(ops.reshape(ops.astype(labels, np.int64), (*outer, 1)), numbers)  # (N, ..., C)
-    return -ops.sum(ops.where(chosen, _log_probabilities(y_pred, from_logits, -1), 0.0), -1)
+    return -ops.sum(ops.where(chosen, log_probabilities(y_pred, from_logits, -1), 0.0), -1)
 
 
-def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int) -> Tensor:
+def log_probabilities(y_pred: Tensor, from_logits: bool, axis: int) -> Tensor:
     if from_logits:
         return ops.log_softmax(y_pred, axis)
-    return ops.log(_clipped(y_pred / ops.sum(y_pred, axis, keepdims=True)))
+    return ops.log(clipped(y_pred / ops.sum(y_pred, axis, keepdims=True)))
 
 
-def _binary_crossentropies(y_true: Tensor, y_pred: Tensor, from_logits: bool) -> Tensor:
+def binary_crossentropies(y_true: Tensor, y_pred: Tensor, from_logits: bool) -> Tensor:
     if from_logits:
         return ops.softplus(y_pred) - y_true * y_pred
-    p = _clipped(y_pred)
+    p = clipped(y_pred)
     return -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
 
 
-def _clipped(p: Tensor) -> Tensor:
+def clipped(p: Tensor) -> Tensor:
     return ops.clip(p, config.epsilon(), 1.0 - config.epsilon())
 
 
-def _smooth(y_true: Tensor, amount: float, target: float) -> Tensor:
+def smooth(y_true: Tensor, amount: float, target: float) -> Tensor:
     """``amount`` of the label replaced by ``target``. Source: C. Szegedy et al., arXiv 1512.00567."""
     return y_true * (1.0 - amount) + amount * target if amount else y_true

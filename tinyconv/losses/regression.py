@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tinyconv import config, ops
-from tinyconv.losses.base import FunctionLoss, known_by_name, mean_of_sample, operands, positive, registry
+from tinyconv.checks import positive
+from tinyconv.losses.base import FunctionLoss, known_by_name, mean_of_sample, operands, registry
 from tinyconv.tensor import Tensor
 
 

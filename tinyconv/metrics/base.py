@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -133,8 +134,8 @@ def get(identifier: Any) -> Metric:
     ----------
     identifier : str, dict, callable, class or Metric
         A name (``"mse"``, ``"AUC"``), which also becomes the metric's ``name``; a configuration as ``serialize`` gives
-        it; a function ``(y_true, y_pred) -> values`` whose mean is meant; or the metric itself. What ``"accuracy"``
-        means depends on the loss: see :func:`resolve_accuracy`.
+        it; a function ``(y_true, y_pred) -> values``, or a loss, whose mean is meant; or the metric itself. What
+        ``"accuracy"`` means depends on the loss: see :func:`resolve_accuracy`.
 
     Examples
     --------
@@ -142,18 +143,35 @@ def get(identifier: Any) -> Metric:
     >>> metrics.get("mse"), metrics.get("mse").name
     (MeanSquaredError(), 'mse')
     """
+    if isinstance(identifier, dict) and "reduction" in (identifier.get("config") or {}):
+        with contextlib.suppress(ValueError):  # a user's metric may have such an argument too
+            identifier = losses.get(identifier)
     if isinstance(identifier, losses.Loss):
-        return MeanMetricWrapper(identifier.call, identifier.name)
+        return MeanMetricWrapper(identifier, identifier.name)
     if callable(identifier) and not isinstance(identifier, type | Metric):
-        if str(getattr(identifier, "__module__", None)).startswith(("tinyconv.metrics.", "tinyconv.losses.")):
-            return registry.get(identifier.__name__)  # the function forms have classes of the same name
-        return MeanMetricWrapper(identifier)
-    if isinstance(identifier, str) and not isinstance(found := registry.find(identifier), type):
-        return MeanMetricWrapper(found, identifier)  # a function that its author registered
+        own = str(getattr(identifier, "__module__", None)).startswith(("tinyconv.metrics.", "tinyconv.losses."))
+        found = _find(identifier.__name__) if own else identifier  # the function forms have classes of the same name
+        return registry.get(found) if _is_metric(found) else MeanMetricWrapper(identifier)
+    if isinstance(identifier, str) and not _is_metric(found := _find(identifier)):
+        return MeanMetricWrapper(found, identifier)
     metric = registry.get(identifier)
     if isinstance(identifier, str):
         metric.name = identifier
     return metric
+
+
+def _is_metric(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Metric)
+
+
+def _find(name: str) -> Any:
+    """The metric, the function that its author registered, or the loss, that is called ``name``."""
+    try:
+        return registry.find(name)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            return losses.registry.find(name)
+        raise
 
 
 deserialize = get
@@ -210,7 +228,7 @@ class Sum(Mean):
 class MeanMetricWrapper(Mean):
     """Mean over all samples of a function ``fn(y_true, y_pred, **settings)`` that gives one value per sample.
 
-    The function is called with arrays (N, ...) and gives (N,) or (N, ...).
+    The function, or the loss, is called with arrays (N, ...) and gives (N,) or (N, ...).
 
     Examples
     --------
@@ -222,14 +240,16 @@ class MeanMetricWrapper(Mean):
     def __init__(
         self, fn: Callable[..., Any] | str, name: str | None = None, dtype: Any = "float64", **settings: Any
     ) -> None:
-        found = registry.find(fn) if isinstance(fn, str) else fn
-        self.fn = getattr(found, "function", found)  # functions of tinyconv are known by the name of their class
+        found = _find(fn) if isinstance(fn, str) else losses.get(fn) if isinstance(fn, dict) else fn
+        # functions of tinyconv are known by the name of their class
+        self.fn = found if isinstance(found, losses.Loss) else getattr(found, "function", found)
         self.settings = settings
         super().__init__(name or getattr(self.fn, "__name__", "").strip("<>"), dtype)  # <lambda>
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        function = self.fn.call if isinstance(self.fn, losses.Loss) else self.fn  # one value per sample
         with no_grad():
-            values = self.fn(host(y_true), host(y_pred), **self.settings)
+            values = function(host(y_true), host(y_pred), **self.settings)
         super().update_state(values, _masked(sample_weight, y_pred))
 
     def get_config(self) -> dict[str, Any]:
@@ -282,6 +302,16 @@ def same_shape(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.ndar
     return y_true, y_pred
 
 
+def of_class(class_id: int | None, name: str, *parts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The column of one class of arrays (N, ..., C); the arrays themselves for None."""
+    if class_id is None:
+        return parts
+    shape = parts[0].shape
+    if len(shape) < 2 or not 0 <= class_id < shape[-1]:
+        raise ValueError(f"{name} expected predictions (N, C) that have a class {class_id}. Received: shape {shape}")
+    return tuple(part[..., class_id] for part in parts)
+
+
 def class_numbers(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Class numbers (N, ...) and predictions (N, ..., C)."""
     labels, y_pred = host(y_true), host(y_pred)
@@ -318,8 +348,3 @@ def _masked(sample_weight: Any, y_pred: Any) -> Any:
         return counts
     weights = host(sample_weight, np.float64)
     return counts * weights.reshape(*weights.shape, *[1] * (counts.ndim - weights.ndim))
-
-
-def one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}. Received: {value!r}")

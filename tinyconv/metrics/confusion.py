@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinyconv import losses
-from tinyconv.metrics.base import Metric, host, one_of, registry, weights_of
+from tinyconv.checks import one_of
+from tinyconv.metrics.base import Metric, host, registry, weights_of
 
 
 @registry.register()
@@ -54,7 +55,7 @@ class ConfusionMatrix(Metric):
         size = self.num_classes or max(columns, len(self._counts), *(1 + c.max(initial=-1) for c in (true, predicted)))
         for classes in (true, predicted):
             losses.check_labels(classes, size, self.name)
-        weights = None if sample_weight is None else host(sample_weight, np.float64).reshape(true.shape)
+        weights = None if sample_weight is None else weights_of(sample_weight, true.shape, self.name)
         counts = np.bincount(true * size + predicted, weights, size * size).reshape(size, size)
         grown = np.zeros((size, size))
         grown[: len(self._counts), : len(self._counts)] = self._counts
@@ -145,8 +146,7 @@ class CohenKappa(ConfusionMatrix):
         name: str | None = None,
         dtype: Any = "float64",
     ) -> None:
-        one_of("weightage", weightage, (None, "linear", "quadratic"))
-        self.weightage = weightage
+        self.weightage = one_of("weightage", weightage, (None, "linear", "quadratic"))
         super().__init__(num_classes, name, dtype)
 
     def result(self) -> Any:
@@ -234,7 +234,7 @@ class MeanIoU(Metric):
                 f"{self.name} expected class numbers of one shape. Received: {true.shape} from y_true of shape "
                 f"{y_true.shape}, {predicted.shape} from y_pred of shape {y_pred.shape}"
             )
-        weights = np.ones(true.shape) if sample_weight is None else weights_of(sample_weight, true.shape, self.name)
+        weights = weights_of(1.0 if sample_weight is None else sample_weight, true.shape, self.name)
         counts = np.ones(true.shape, bool) if self.ignore_class is None else true != self.ignore_class
         true, predicted, weights = true[counts], predicted[counts], weights[counts]
         for classes in (true, predicted):

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.metrics.base import Metric, host, one_of, registry, rows, same_shape, weights_of
+from tinyconv.checks import one_of
+from tinyconv.metrics.base import Metric, host, of_class, registry, rows, same_shape, weights_of
 
 
 class _ThresholdCounts(Metric):
     """Weighted numbers of true and false positives and negatives, at one or several ``thresholds``."""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = "float64") -> None:
-        self.thresholds = thresholds
+        self.thresholds = thresholds.tolist() if isinstance(thresholds, np.ndarray) else thresholds
         super().__init__(name, dtype)
 
     def reset_state(self) -> None:
@@ -25,9 +26,7 @@ class _ThresholdCounts(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch; ``y_true`` and ``y_pred`` have one shape: (N,), or (N, C) for all classes together."""
         y_true, y_pred = same_shape(host(y_true), host(y_pred, self.dtype), self.name)
-        weights = np.ones(y_true.shape)
-        if sample_weight is not None:
-            weights = np.broadcast_to(weights_of(sample_weight, y_true.shape, self.name), y_true.shape)
+        weights = weights_of(1.0 if sample_weight is None else sample_weight, y_true.shape, self.name)
         y_true, y_pred, weights = self._select(y_true, y_pred, weights)
         positive = y_pred.ravel() > np.asarray(self._levels())[:, None]  # (thresholds, elements)
         true = (weights * (y_true != 0)).ravel()
@@ -42,7 +41,7 @@ class _ThresholdCounts(Metric):
         thresholds = 0.5 if self.thresholds is None else self.thresholds
         return thresholds if isinstance(thresholds, list | tuple) else [thresholds]
 
-    def _select(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any, Any]:
+    def _select(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, ...]:
         return y_true, y_pred, weights
 
     def _ratio(self, part: np.ndarray, rest: np.ndarray) -> Any:
@@ -70,13 +69,11 @@ class _ClassCounts(_ThresholdCounts):
     def _levels(self) -> Sequence[float]:
         return [-np.inf] if self.thresholds is None and self.top_k is not None else super()._levels()
 
-    def _select(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any, Any]:
+    def _select(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, ...]:
         if self.top_k is not None:
             rank = np.argsort(np.argsort(-y_pred, axis=-1, kind="stable"), axis=-1, kind="stable")
             y_pred = np.where(rank < self.top_k, y_pred, -np.inf)
-        if self.class_id is None:
-            return y_true, y_pred, weights
-        return y_true[..., self.class_id], y_pred[..., self.class_id], weights[..., self.class_id]
+        return of_class(self.class_id, self.name, y_true, y_pred, weights)
 
 
 @registry.register()
@@ -274,8 +271,8 @@ class FBetaScore(Metric):
         name: str | None = "fbeta_score",
         dtype: Any = "float64",
     ) -> None:
-        one_of("average", average, (None, "micro", "macro", "weighted"))
-        self.average, self.beta, self.threshold = average, beta, threshold
+        self.average = one_of("average", average, (None, "micro", "macro", "weighted"))
+        self.beta, self.threshold = beta, threshold
         super().__init__(name, dtype)
 
     def reset_state(self) -> None:
@@ -292,7 +289,7 @@ class FBetaScore(Metric):
         else:
             positive = y_pred > (0.5 if self.threshold is None else self.threshold)
         true = y_true > 0.5
-        weights = np.ones((1, 1)) if sample_weight is None else host(sample_weight, np.float64).reshape(-1, 1)
+        weights = weights_of(1.0 if sample_weight is None else sample_weight, y_true.shape, self.name)
         self.true_positives = self.true_positives + (weights * (true & positive)).sum(0)
         self.false_positives = self.false_positives + (weights * (~true & positive)).sum(0)
         self.false_negatives = self.false_negatives + (weights * (true & ~positive)).sum(0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyconv import losses
-from tinyconv.metrics.base import MeanOf, registry
+from tinyconv.metrics.base import MeanOf, host, registry, weights_of
 
 
 @registry.register("bce")
@@ -61,7 +63,7 @@ class CategoricalCrossentropy(MeanOf):
 class SparseCategoricalCrossentropy(MeanOf):
     """Mean of :func:`tinyconv.losses.sparse_categorical_crossentropy`.
 
-    Over all samples: (N, ...), (N, ..., C) -> float.
+    Over all samples: (N, ...), (N, ..., C) -> float. Labels ``ignore_class`` do not count, as in the loss.
 
     Examples
     --------
@@ -73,10 +75,23 @@ class SparseCategoricalCrossentropy(MeanOf):
     function = staticmethod(losses.sparse_categorical_crossentropy)
 
     def __init__(
-        self, name: str | None = None, dtype: Any = "float64", from_logits: bool = False, axis: int = -1
+        self,
+        name: str | None = None,
+        dtype: Any = "float64",
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ) -> None:
-        self.from_logits, self.axis = from_logits, axis
+        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
         super().__init__(name, dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        if self.ignore_class is not None:
+            labels = host(y_true)
+            labels = labels[..., 0] if labels.ndim == np.ndim(y_pred) else labels
+            weights = weights_of(1.0 if sample_weight is None else sample_weight, labels.shape, self.name)
+            sample_weight = weights * (labels != self.ignore_class)
+        super().update_state(y_true, y_pred, sample_weight)
 
 
 @registry.register("kld", "kullback_leibler_divergence")

@@ -10,18 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.metrics.base import Metric, host, one_of, registry, same_shape, weights_of
+from tinyconv.checks import fraction, one_of
+from tinyconv.metrics.base import Metric, host, of_class, registry, same_shape, weights_of
 
 
 class _Curve(Metric):
     """Keeps scores, and counts what is above each threshold."""
+
+    class_id: int | None = None  # the only column that counts
 
     def reset_state(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = same_shape(host(y_true), host(y_pred, self.dtype), self.name)
-        weights = 1.0 if sample_weight is None else weights_of(sample_weight, y_true.shape, self.name)
+        weights = weights_of(1.0 if sample_weight is None else sample_weight, y_true.shape, self.name)
+        y_true, y_pred, weights = of_class(self.class_id, self.name, y_true, y_pred, weights)
         columns = self._columns(y_true.shape)
         true, false = (y_true != 0) * weights, (y_true == 0) * weights
         scores = y_pred.copy()  # the caller may reuse its array
@@ -36,13 +40,15 @@ class _Curve(Metric):
         if not any(len(scores) for scores, _, _ in self._batches):
             return []
         scores, true, false = (np.concatenate(parts) for parts in zip(*self._batches, strict=True))
-        return [_cumulated(*column) for column in zip(scores.T, true.T, false.T, strict=True)]
+        order = np.argsort(-scores, axis=0, kind="stable")  # a merge, where all but the last batch are in order
+        columns = [np.take_along_axis(values, order, axis=0) for values in (scores, true, false)]
+        self._batches = [tuple(columns)]  # in order, for the next time: fit asks after every batch
+        return [_cumulated(*column) for column in zip(*(values.T for values in columns), strict=True)]
 
 
 def _cumulated(scores: np.ndarray, true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are one threshold
-    hits, alarms = (np.append(0.0, np.cumsum(weights[order])[last]) for weights in (true, false))
+    last = np.append(np.diff(scores) != 0, True)  # equal scores are one threshold
+    hits, alarms = (np.append(0.0, np.cumsum(weights)[last]) for weights in (true, false))
     return hits, alarms
 
 
@@ -52,21 +58,21 @@ class AUC(_Curve):
 
     Parameters
     ----------
-    num_thresholds : int
-        Accepted for Keras's sake; there are never too few thresholds here.
+    num_thresholds, summation_method, thresholds
+        Accepted for the sake of Keras, which approximates areas; here every score that occurs is a threshold.
     curve : {"ROC", "PR"}
         True over false positive rate (equal to the chance that a positive sample scores above a negative one), or
         precision over recall, summed without interpolation (average precision).
-    multi_label : bool
-        Mean of the areas of the C columns of (N, C), instead of one curve for all elements.
     name, dtype
         As for :class:`tinyconv.metrics.Metric`.
+    multi_label : bool
+        Mean of the areas of the C columns of (N, C), instead of one curve for all elements.
+    num_labels : int, optional
+        C, where it is to be checked.
     label_weights : sequence of float, length C, optional
         Weights of the columns in that mean.
     from_logits : bool
         Accepted for Keras's sake: only the order of the predictions counts.
-    num_labels : int, optional
-        C, where it is to be checked.
 
     Examples
     --------
@@ -79,16 +85,20 @@ class AUC(_Curve):
         self,
         num_thresholds: int = 200,
         curve: str = "ROC",
-        multi_label: bool = False,
+        summation_method: str = "interpolation",
         name: str | None = "auc",
         dtype: Any = "float64",
+        thresholds: Sequence[float] | None = None,
+        multi_label: bool = False,
+        num_labels: int | None = None,
         label_weights: Sequence[float] | None = None,
         from_logits: bool = False,
-        num_labels: int | None = None,
     ) -> None:
-        one_of("curve", curve, ("ROC", "PR"))
-        self.num_thresholds, self.curve, self.multi_label = num_thresholds, curve, multi_label
-        self.label_weights, self.from_logits, self.num_labels = label_weights, from_logits, num_labels
+        self.num_thresholds, self.thresholds = num_thresholds, thresholds
+        self.curve = one_of("curve", curve, ("ROC", "PR"))
+        self.summation_method = one_of("summation_method", summation_method, ("interpolation", "majoring", "minoring"))
+        self.multi_label, self.num_labels = multi_label, num_labels
+        self.label_weights, self.from_logits = label_weights, from_logits
         super().__init__(name, dtype)
 
     def _columns(self, shape: tuple[int, ...]) -> int:
@@ -116,6 +126,10 @@ class _BestPoint(_Curve):
     needed: str  # the attribute that says how large
     pair: tuple[str, str]  # the ratio that is maximised, and the one that must be large enough
 
+    def __init__(self, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
+        self.num_thresholds, self.class_id = num_thresholds, class_id
+        super().__init__(name, dtype)
+
     def result(self) -> float:
         for hits, alarms in self._counts():
             ratios = {
@@ -139,6 +153,10 @@ class PrecisionAtRecall(_BestPoint):
     Parameters
     ----------
     recall : float in [0, 1]
+    num_thresholds : int
+        Accepted for Keras's sake; there are never too few thresholds here.
+    class_id : int, optional
+        Count this class only, of predictions (N, C).
     name, dtype
         As for :class:`tinyconv.metrics.Metric`.
 
@@ -151,9 +169,16 @@ class PrecisionAtRecall(_BestPoint):
 
     needed, pair = "recall", ("precision", "sensitivity")
 
-    def __init__(self, recall: float, name: str | None = None, dtype: Any = "float64") -> None:
-        self.recall = _share("recall", recall)
-        super().__init__(name, dtype)
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
+    ) -> None:
+        self.recall = fraction("recall", recall)
+        super().__init__(num_thresholds, class_id, name, dtype)
 
 
 @registry.register()
@@ -163,8 +188,8 @@ class RecallAtPrecision(_BestPoint):
     Parameters
     ----------
     precision : float in [0, 1]
-    name, dtype
-        As for :class:`tinyconv.metrics.Metric`.
+    num_thresholds, class_id, name, dtype
+        As for :class:`PrecisionAtRecall`.
 
     Examples
     --------
@@ -175,9 +200,16 @@ class RecallAtPrecision(_BestPoint):
 
     needed, pair = "precision", ("sensitivity", "precision")
 
-    def __init__(self, precision: float, name: str | None = None, dtype: Any = "float64") -> None:
-        self.precision = _share("precision", precision)
-        super().__init__(name, dtype)
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
+    ) -> None:
+        self.precision = fraction("precision", precision)
+        super().__init__(num_thresholds, class_id, name, dtype)
 
 
 @registry.register()
@@ -187,8 +219,8 @@ class SensitivityAtSpecificity(_BestPoint):
     Parameters
     ----------
     specificity : float in [0, 1]
-    name, dtype
-        As for :class:`tinyconv.metrics.Metric`.
+    num_thresholds, class_id, name, dtype
+        As for :class:`PrecisionAtRecall`.
 
     Examples
     --------
@@ -199,9 +231,16 @@ class SensitivityAtSpecificity(_BestPoint):
 
     needed, pair = "specificity", ("sensitivity", "specificity")
 
-    def __init__(self, specificity: float, name: str | None = None, dtype: Any = "float64") -> None:
-        self.specificity = _share("specificity", specificity)
-        super().__init__(name, dtype)
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
+    ) -> None:
+        self.specificity = fraction("specificity", specificity)
+        super().__init__(num_thresholds, class_id, name, dtype)
 
 
 @registry.register()
@@ -211,8 +250,8 @@ class SpecificityAtSensitivity(_BestPoint):
     Parameters
     ----------
     sensitivity : float in [0, 1]
-    name, dtype
-        As for :class:`tinyconv.metrics.Metric`.
+    num_thresholds, class_id, name, dtype
+        As for :class:`PrecisionAtRecall`.
 
     Examples
     --------
@@ -223,12 +262,13 @@ class SpecificityAtSensitivity(_BestPoint):
 
     needed, pair = "sensitivity", ("specificity", "sensitivity")
 
-    def __init__(self, sensitivity: float, name: str | None = None, dtype: Any = "float64") -> None:
-        self.sensitivity = _share("sensitivity", sensitivity)
-        super().__init__(name, dtype)
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1]. Received: {value!r}")
-    return value
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = "float64",
+    ) -> None:
+        self.sensitivity = fraction("sensitivity", sensitivity)
+        super().__init__(num_thresholds, class_id, name, dtype)

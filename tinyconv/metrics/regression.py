@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from tinyconv import losses
-from tinyconv.metrics.base import MeanOf, Metric, host, one_of, registry, rows, same_shape
+from tinyconv.checks import integer, one_of
+from tinyconv.metrics.base import MeanOf, Metric, host, registry, rows, same_shape, weights_of
 
 
 @registry.register("mse")
@@ -167,6 +169,10 @@ class R2Score(Metric):
     ----------
     class_aggregation : str or None
         What to do with C outputs: ``"uniform_average"``, ``"variance_weighted_average"``, or ``None`` for all of them.
+    num_regressors : int
+        p, number of inputs that predictions were made from, for the adjusted score
+        ``1 - (1 - R2) * (N - 1) / (N - p - 1)``. 0 gives the plain score, as do p + 1 samples and fewer, with a
+        warning.
     name, dtype
         As for :class:`tinyconv.metrics.Metric`.
 
@@ -180,15 +186,18 @@ class R2Score(Metric):
     def __init__(
         self,
         class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
         name: str | None = "r2_score",
         dtype: Any = "float64",
     ) -> None:
-        one_of("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average", None))
-        self.class_aggregation = class_aggregation
+        known = ("uniform_average", "variance_weighted_average", None)
+        self.class_aggregation = one_of("class_aggregation", class_aggregation, known)
+        self.num_regressors = integer("num_regressors", num_regressors, 0)
         super().__init__(name, dtype)
 
     def reset_state(self) -> None:
-        self.count: Any = 0.0
+        self.samples = 0
+        self.count: Any = 0.0  # sum of the weights
         self.mean: Any = 0.0  # of y_true, per output
         self.spread: Any = 0.0  # sum of squared deviations from the mean
         self.residual: Any = 0.0
@@ -196,8 +205,8 @@ class R2Score(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = same_shape(host(y_true, self.dtype), host(y_pred, self.dtype), self.name)
         y_true, y_pred = rows(y_true), rows(y_pred)
-        weights = np.ones((len(y_true), 1)) if sample_weight is None else host(sample_weight, np.float64)
-        weights = weights.reshape(len(y_true), 1)
+        weights = weights_of(1.0 if sample_weight is None else sample_weight, y_true.shape[:1], self.name)[:, None]
+        self.samples += len(y_true)
         added = weights.sum()
         if not added:
             return
@@ -214,6 +223,17 @@ class R2Score(Metric):
         if not self.count:
             return 0.0
         if self.class_aggregation is None:
-            return scores
+            return self._adjusted(scores)
         weights = spread if self.class_aggregation == "variance_weighted_average" and spread.any() else None
-        return float(np.average(scores, weights=weights))
+        return float(self._adjusted(np.average(scores, weights=weights)))
+
+    def _adjusted(self, scores: Any) -> Any:
+        """The score that takes into account how many inputs there were to predict from."""
+        if not self.num_regressors:
+            return scores
+        left = self.samples - 1 - self.num_regressors
+        if left > 0:
+            return 1 - (1 - scores) * ((self.samples - 1) / left)
+        reason = "More independent predictors than datapoints" if left < 0 else "Division by zero"
+        warnings.warn(f"{reason} in Adjusted R2 score. Falling back to standard R2 score.", stacklevel=3)
+        return scores

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyconv.metrics.base import host, one_of
+from tinyconv.checks import one_of
+from tinyconv.metrics.base import host
 
 HEADINGS = ("precision", "recall", "f1-score", "support")
 
@@ -108,8 +109,9 @@ def classification_report(
     """
     one_of("layout", layout, ("old", "new"))
     one_of("zero_division", zero_division, ("warn", 0, 1))
-    partial = labels is not None and not set(np.unique([host(y_true), host(y_pred)]).tolist()) <= set(labels)
-    y_true, y_pred, labels = _label_arrays(y_true, y_pred, labels)
+    given = labels
+    y_true, y_pred, labels = _label_arrays(y_true, y_pred, given)
+    partial = given is not None and not set(np.unique([y_true, y_pred]).tolist()) <= set(given)
     names = [str(label) for label in (labels if target_names is None else target_names)]
     if len(names) != len(labels):
         raise ValueError(
@@ -119,9 +121,9 @@ def classification_report(
     weights = np.ones(len(y_true), int) if sample_weight is None else host(sample_weight, np.float64)
     if weights.shape != y_true.shape:
         raise ValueError(f"Expected sample_weight of the shape of y_true, {y_true.shape}. Received: {weights.shape}")
-    right = np.array([weights[(y_true == label) & (y_pred == label)].sum() for label in labels])
-    predicted = np.array([weights[y_pred == label].sum() for label in labels])
-    support = np.array([weights[y_true == label].sum() for label in labels])
+    right = np.array([weights[(y_true == label) & (y_pred == label)].sum() for label in labels], weights.dtype)
+    predicted = np.array([weights[y_pred == label].sum() for label in labels], weights.dtype)
+    support = np.array([weights[y_true == label].sum() for label in labels], weights.dtype)
     table = np.stack(_ratios(right, predicted, support, names, zero_division), 1)  # (C, 3)
     rows = [_Row(*row) for row in zip(names, table.tolist(), support.tolist(), strict=True)]
     total = support.sum().item()
@@ -148,6 +150,9 @@ def _label_arrays(y_true: Any, y_pred: Any, labels: Any) -> tuple[np.ndarray, np
             "Expected y_true and y_pred of one shape (N,), with a class number or name per sample (of rows of "
             f"probabilities take argmax(axis=1)). Received: shapes {y_true.shape} and {y_pred.shape}"
         )
+    for name, values in (("y_true", y_true), ("y_pred", y_pred)):
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise ValueError(f"Expected class numbers or names. Received: NaN in {name}")
     found = np.unique(np.concatenate([y_true, y_pred])) if labels is None else np.asarray(labels)
     return y_true, y_pred, found
 

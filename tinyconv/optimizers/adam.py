@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.optimizers.base import EPSILON, Optimizer, below_1, epsilon_or_default, registry
+from tinyconv.checks import below_1
+from tinyconv.optimizers.base import EPSILON, Optimizer, epsilon_or_default, registry
 from tinyconv.tensor import Tensor
 
 

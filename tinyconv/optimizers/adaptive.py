@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinyconv import ops
-from tinyconv.optimizers.base import (
-    EPSILON,
-    Optimizer,
-    at_least_0,
-    below_1,
-    epsilon_or_default,
-    fraction,
-    registry,
-)
+from tinyconv.checks import at_least_0, below_1, fraction
+from tinyconv.optimizers.base import EPSILON, Optimizer, epsilon_or_default, registry
 from tinyconv.tensor import Tensor
 
 

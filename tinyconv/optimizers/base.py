@@ -1,4 +1,4 @@
-"""What all optimizers share: learning rate, clipping, decay, accumulation, averages, state.
+"""What all optimizers share: the steps of an update, weight decay, accumulation, averages, state.
 
 Each formula is written once, in ``update``, with operations on tensors. What depends on the step number (learning rate,
 bias corrections) is computed on the host and put into 0-d tensors before the formulas run, so that the same sequence of
@@ -9,31 +9,32 @@ Sources: names of Keras 3, formulas of Keras 2; papers are named at each optimiz
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from tinyconv import backends, ops, schedules
+from tinyconv import backends, ops
+from tinyconv.checks import at_least_0, fraction, integer, positive
 from tinyconv.ops.elementwise import as_tensor
-from tinyconv.registry import Configurable, Registry, arguments_of, serialize
+from tinyconv.optimizers.clipping import clip
+from tinyconv.optimizers.rate import WithLearningRate, checked_rate
+from tinyconv.registry import Registry, arguments_of, serialize
 from tinyconv.tensor import Tensor, no_grad
 
 EPSILON = 1e-8  # what epsilon=None means
 
-Rate = float | Callable[[int], float]
 
-
-class Optimizer(Configurable):
+class Optimizer(WithLearningRate):
     """Base of all optimizers: a subclass defines ``update``, and ``slot_names`` where it keeps state.
 
     Parameters
     ----------
     learning_rate : float, schedule or callable
-        A schedule is called with the number of updates already done. ``lr`` is accepted as another name.
+        A schedule is called with the number of updates already done, a function without arguments with nothing.
+        ``lr`` is accepted as another name.
     weight_decay : float, optional
         Before each update, variables shrink by the fraction ``learning_rate * weight_decay`` (decoupled decay).
     clipnorm : float, optional
@@ -96,20 +97,20 @@ class Optimizer(Configurable):
         name: str | None = None,
         **unknown: Any,
     ) -> None:
-        self._rate: Rate = 0.0
         self.learning_rate = unknown.pop("lr", learning_rate)
         if unknown:
             known = [*arguments_of(type(self)), "lr"]
             raise TypeError(f"{type(self).__name__} expected arguments from {known}. Received: {sorted(unknown)}")
         limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-        given = {key: value for key, value in limits.items() if value is not None}
-        if len(given) > 1 or any(not value > 0 for value in given.values()):
-            raise ValueError(f"At most one of {', '.join(limits)} may be given, and must be > 0. Received: {given}")
+        given = {key: positive(key, value) for key, value in limits.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"At most one of {', '.join(limits)} may be given. Received: {given}")
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.weight_decay = None if weight_decay is None else at_least_0("weight_decay", weight_decay)
         self.use_ema, self.ema_momentum = use_ema, fraction("ema_momentum", ema_momentum)
-        self.ema_overwrite_frequency = _count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
-        self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
+        period, steps = ema_overwrite_frequency, gradient_accumulation_steps
+        self.ema_overwrite_frequency = None if period is None else integer("ema_overwrite_frequency", period)
+        self.gradient_accumulation_steps = None if steps is None else integer("gradient_accumulation_steps", steps, 2)
         self.decay = at_least_0("decay", decay)
         self.name = name or type(self).__name__
         self.iterations = 0
@@ -147,40 +148,6 @@ class Optimizer(Configurable):
             What the method ``scalars`` returned.
         """
         raise NotImplementedError(f"{type(self).__name__} must define update")
-
-    # --- learning rate -----------------------------------------------------------------------------------------
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate as it was set, or as the schedule gives it now; time decay is not yet applied."""
-        return float(self._rate(self.iterations)) if callable(self._rate) else self._rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
-        if isinstance(value, dict):
-            value = schedules.get(value)
-        if not callable(value):
-            if callable(self._rate):
-                raise TypeError(
-                    f"The learning rate of this {self.name} is given by a schedule and cannot be set to a number. "
-                    f"Received: {value!r}"
-                )
-            value = _checked_rate(value)
-        self._rate = value
-
-    @property
-    def lr(self) -> float:
-        """Keras 2's name of :attr:`learning_rate`."""
-        return self.learning_rate
-
-    @lr.setter
-    def lr(self, value: Any) -> None:
-        self.learning_rate = value
-
-    @property
-    def effective_learning_rate(self) -> float:
-        """The rate of the next update: ``learning_rate / (1 + decay * iterations)``."""
-        return self.learning_rate / (1 + self.decay * self.iterations)
 
     # --- updates -----------------------------------------------------------------------------------------------
 
@@ -308,7 +275,8 @@ class Optimizer(Configurable):
         with no_grad():
             if self.gradient_accumulation_steps:
                 pairs = self._accumulate(pairs, self.gradient_accumulation_steps)
-            for (i, _), g in zip(pairs, self._clip([g for _, g in pairs]), strict=True):
+            grads = clip([g for _, g in pairs], self.clipvalue, self.clipnorm, self.global_clipnorm)
+            for (i, _), g in zip(pairs, grads, strict=True):
                 self._update_variable(i, g)
             if self.use_ema and self.updates_next:
                 self._average(places)
@@ -328,8 +296,7 @@ class Optimizer(Configurable):
         if self.weight_decay and self._decays[i]:
             w = w - shrinkage * w
         w = self.update(w, g, [self._slots[name][i] for name in self.slot_names], scalars)
-        constraint = getattr(variable, "constraint", None)
-        variable.assign(w if constraint is None else constraint(w))
+        variable.assign(_constrained(variable, w))
 
     def _average(self, places: Iterable[int]) -> None:
         """Move averages towards their variables, and every so often the variables onto their averages."""
@@ -340,7 +307,7 @@ class Optimizer(Configurable):
             mean = kept * average + new * w
             average.assign(mean)
             if self.ema_overwrite_frequency:
-                variable.assign(ops.where(ops.greater(overwrites, 0.0), mean, w))
+                variable.assign(ops.where(ops.greater(overwrites, 0.0), _constrained(variable, mean), w))
 
     def finalize_variable_values(self, var_list: Sequence[Tensor] | None = None) -> None:
         """Replace variables (all by default) with their averages, where ``use_ema`` keeps them; ``fit`` ends with it.
@@ -382,16 +349,6 @@ class Optimizer(Configurable):
                 f"The gradient of {_title(variable)} must have its shape. Received: shape {gradient.shape}"
             )
         return ops.astype(gradient.detach(), _compute_dtype(variable))
-
-    def _clip(self, grads: list[Tensor]) -> list[Tensor]:
-        if self.clipvalue is not None:
-            return [ops.clip(g, -self.clipvalue, self.clipvalue) for g in grads]
-        if self.clipnorm is not None:
-            return [g * (self.clipnorm / ops.maximum(_norm([g]), self.clipnorm)) for g in grads]
-        if self.global_clipnorm is not None and grads:
-            factor = self.global_clipnorm / ops.maximum(_norm(grads), self.global_clipnorm)
-            return [g * ops.astype(factor, g.dtype) for g in grads]
-        return grads
 
     # --- configuration and state -------------------------------------------------------------------------------
 
@@ -454,11 +411,11 @@ class Optimizer(Configurable):
                 )
         if decays.shape != (len(self._variables),):
             raise ValueError(f"{self.name} expected 'decays' for {len(self._variables)} variables. Received: {decays}")
+        rate = checked_rate(state["learning_rate"]) if "learning_rate" in expected else self._rate
+        iterations, gathered = (integer(name, int(state.get(name, 0)), 0) for name in ("iterations", "accumulated"))
+        self._rate, self.iterations = rate, iterations
+        self._gathered = gathered % (self.gradient_accumulation_steps or 1)
         self._decays = decays.astype(bool).tolist()
-        if "learning_rate" in expected:
-            self._rate = _checked_rate(state["learning_rate"])
-        self.iterations = int(state["iterations"])
-        self._gathered = int(state.get("accumulated", 0)) % (self.gradient_accumulation_steps or 1)
         for name, tensor in slots:
             tensor.assign(np.asarray(state[name], tensor.dtype))
 
@@ -498,12 +455,10 @@ def _filled(variable: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
     return Tensor._of(backends.of(variable.data).full(shape, value, _compute_dtype(variable)))
 
 
-def _norm(grads: list[Tensor]) -> Tensor:
-    """L2 norm of all gradients together."""
-    first, *others = (ops.sum(ops.square(g)) for g in grads)
-    for other in others:
-        first = first + ops.astype(other, first.dtype)
-    return ops.sqrt(first)
+def _constrained(variable: Tensor, w: Tensor) -> Tensor:
+    """A new value for a variable, as its constraint wants it."""
+    constraint = getattr(variable, "constraint", None)
+    return w if constraint is None else constraint(w)
 
 
 def _matches(variable: Tensor, what: Any) -> bool:
@@ -515,36 +470,5 @@ def _title(variable: Tensor) -> str:
     return f"variable {variable.name!r} of shape {variable.shape}"
 
 
-def _checked_rate(value: Any) -> float:
-    not_a_number = value is None or isinstance(value, str | bool) or np.ndim(value) != 0
-    if not_a_number or not 0 <= float(value) < math.inf:
-        raise ValueError(f"learning_rate must be a finite number >= 0, or a schedule. Received: {value!r}")
-    return float(value)
-
-
 def epsilon_or_default(value: float | None) -> float:
     return EPSILON if value is None else at_least_0("epsilon", value)
-
-
-def at_least_0(name: str, value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"{name} must be >= 0. Received: {value!r}")
-    return value
-
-
-def _count(name: str, value: Any, least: int) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
-        raise ValueError(f"{name} must be a whole number of at least {least}, or None. Received: {value!r}")
-    return None if value is None else int(value)
-
-
-def fraction(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1]. Received: {value!r}")
-    return value
-
-
-def below_1(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must lie in [0, 1). Received: {value!r}")
-    return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinyconv import ops
-from tinyconv.optimizers.base import Optimizer, below_1, fraction, registry
+from tinyconv.checks import below_1, fraction
+from tinyconv.optimizers.base import Optimizer, registry
 from tinyconv.tensor import Tensor
 
 

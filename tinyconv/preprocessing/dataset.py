@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinyconv import config, random
+from tinyconv.checks import integer
 from tinyconv.geometry import check_data_format
+from tinyconv.losses import check_labels
 from tinyconv.preprocessing.files import check_color_mode, check_size, img_to_array, load_img
 from tinyconv.preprocessing.folders import list_classes, list_images_of_classes
 from tinyconv.preprocessing.prefetching import map_ahead
@@ -57,6 +59,7 @@ class ImageDataset:
 
     _functions: tuple[Callable[..., Any], ...]
     _limit: int | None
+    _makes_ahead = True  # more threads would only wait for its own
 
     def __len__(self) -> int:
         count = math.ceil(len(self.file_paths) / (self.batch_size or 1))
@@ -93,7 +96,7 @@ class ImageDataset:
     def take(self, count: int) -> ImageDataset:
         """The first ``count`` batches of every epoch."""
         taken = copy.copy(self)
-        taken._limit = min(count, len(self))
+        taken._limit = min(integer("count", count, 0), len(self))
         return taken
 
     def __repr__(self) -> str:
@@ -178,8 +181,8 @@ def image_dataset_from_directory(
     data_format = check_data_format(data_format or config.image_data_format())
     _check_labels(labels, label_mode, class_names)
     _check_split(validation_split, subset, shuffle, seed)
-    if batch_size is not None and (not isinstance(batch_size, int | np.integer) or batch_size < 1):
-        raise ValueError(f"batch_size must be an integer >= 1 or None. Received: {batch_size!r}")
+    batch_size = None if batch_size is None else integer("batch_size", batch_size)
+    seed = None if seed is None else integer("seed", seed, 0)
 
     paths, classes, names = _index(directory, labels, class_names, follow_links)
     if label_mode == "binary" and len(names) != 2:
@@ -265,12 +268,21 @@ def _index(
         return paths, np.zeros(len(paths), int), []
     if len(labels) != len(paths):
         raise ValueError(f"Expected one label for each of {len(paths)} files. Received: {len(labels)} labels")
-    return paths, np.asarray(labels), [str(label) for label in sorted(set(np.asarray(labels).tolist()))]
+    own = np.asarray(labels)
+    if own.ndim != 1 or own.dtype.kind not in "iub":
+        raise ValueError(
+            "labels must be integers, one for each file (LabelEncoder turns names into such). "
+            f"Received: {own.dtype.name} of shape {own.shape}"
+        )
+    own = own.astype(np.int64)
+    return paths, own, [str(label) for label in np.unique(own).tolist()]
 
 
 def _encode(classes: np.ndarray, label_mode: str | None, count: int) -> np.ndarray | None:
     if label_mode is None:
         return None
+    if label_mode != "int":
+        check_labels(classes, count, f"label_mode={label_mode!r}")
     if label_mode == "categorical":
         return np.eye(count, dtype=np.float32)[classes]
     return classes.astype(np.int32) if label_mode == "int" else classes.astype(np.float32)[:, None]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import config
+from tinyconv.checks import below_1, one_of
 from tinyconv.geometry import check_data_format
 from tinyconv.preprocessing.affine import FILL_MODES
 from tinyconv.preprocessing.file_iterators import DataFrameIterator, DirectoryIterator
@@ -116,15 +117,11 @@ class ImageDataGenerator(Standardization):
         single = isinstance(zoom_range, float | int | np.number)
         self.zoom_range = _pair("zoom_range", [1 - zoom_range, 1 + zoom_range] if single else zoom_range)  # type: ignore[operator]
         self.channel_shift_range = channel_shift_range
-        if fill_mode not in FILL_MODES:
-            raise ValueError(f"fill_mode must be one of {', '.join(FILL_MODES)}. Received: {fill_mode!r}")
-        self.fill_mode, self.cval = fill_mode, cval
+        self.fill_mode, self.cval = one_of("fill_mode", fill_mode, FILL_MODES), cval
         self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
         self.rescale, self.preprocessing_function = rescale, preprocessing_function
         self.data_format = check_data_format(data_format or config.image_data_format())
-        if not 0 <= validation_split < 1:
-            raise ValueError(f"validation_split must be at least 0 and below 1. Received: {validation_split!r}")
-        self.validation_split = validation_split
+        self.validation_split = below_1("validation_split", validation_split)
         if interpolation_order not in range(6):
             raise ValueError(f"interpolation_order must be an integer from 0 to 5. Received: {interpolation_order!r}")
         self.interpolation_order = interpolation_order

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyconv import random
+from tinyconv.checks import integer
 from tinyconv.preprocessing.files import save_img
 from tinyconv.preprocessing.prefetching import map_ahead
 
@@ -44,6 +45,8 @@ class ImageIterator:
         Threads that make batches in advance; 0 for none.
     """
 
+    _makes_ahead = True  # prefetch would take batches that are not given, and each moves the random numbers on
+
     def __init__(
         self,
         n: int,
@@ -57,12 +60,8 @@ class ImageIterator:
         save_format: str = "png",
         workers: int = 1,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ValueError(f"batch_size must be an integer >= 1. Received: {batch_size!r}")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
-            raise ValueError(f"seed must be an integer >= 0. Received: {seed!r}")
-        self.n, self.batch_size, self.shuffle, self.workers = n, int(batch_size), shuffle, workers
-        self.seed = int(random.generator().integers(2**32) if seed is None else seed)
+        self.n, self.batch_size, self.shuffle, self.workers = n, integer("batch_size", batch_size), shuffle, workers
+        self.seed = int(random.generator().integers(2**32)) if seed is None else integer("seed", seed, 0)
         self.image_data_generator = generator
         self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
         self.batch_index = 0  # of the batch that `next` gives

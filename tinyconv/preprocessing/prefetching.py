@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, repeat
 from typing import Any, TypeVar
 
+from tinyconv.checks import integer
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -64,7 +66,8 @@ def prefetch(batches: Any, buffer_size: int = 2, workers: int = 1) -> Any:
     -------
     iterator or Prefetched
         Of an iterator an iterator, of a re-iterable object a re-iterable one that has its length, attributes and
-        ``on_epoch_end``.
+        ``on_epoch_end``. What ``ImageDataGenerator`` and ``image_dataset_from_directory`` make is returned as it is: it
+        has threads of its own.
 
     Examples
     --------
@@ -74,11 +77,11 @@ def prefetch(batches: Any, buffer_size: int = 2, workers: int = 1) -> Any:
     >>> len(squares), list(squares), list(squares)
     (3, [0, 1, 4], [0, 1, 4])
     """
-    for name, value in (("buffer_size", buffer_size), ("workers", workers)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1. Received: {value!r}")
+    buffer_size, workers = integer("buffer_size", buffer_size), integer("workers", workers)
     if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
         raise TypeError(f"Expected an iterable of batches. Received: {type(batches).__name__}")
+    if getattr(batches, "_makes_ahead", False):
+        return batches
     if hasattr(batches, "__next__") and iter(batches) is batches:
         return _draw_ahead(batches, buffer_size)
     return (_Sized if hasattr(batches, "__len__") else Prefetched)(batches, buffer_size, workers)

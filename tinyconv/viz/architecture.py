@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tinyconv.checks import one_of, positive
 from tinyconv.files import replacing
 from tinyconv.layers.base import Layer
 from tinyconv.viz.boxes import Show
@@ -51,7 +52,8 @@ def plot_model(
     dpi : int
         Pixels per inch of a PNG (fewer if it would become larger than 30,000 pixels).
     engine : {"auto", "graphviz", "matplotlib"}
-        What draws a file: the program ``dot`` of Graphviz where it is installed, or matplotlib.
+        What draws a file: the program ``dot`` of Graphviz, or matplotlib. ``"auto"`` takes Graphviz where it is
+        installed, and matplotlib, with a warning, where it does not work.
 
     Returns
     -------
@@ -63,6 +65,8 @@ def plot_model(
         For another ending or ``rankdir``.
     FileNotFoundError
         When the folder of ``to_file`` does not exist, or for ``engine="graphviz"`` without the program.
+    RuntimeError
+        For ``engine="graphviz"`` when the program fails, or does not end within a minute.
 
     Examples
     --------
@@ -72,20 +76,26 @@ def plot_model(
     True
     """
     show = Show(show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable)
-    _check_choice("rankdir", rankdir, ("TB", "LR"))
-    _check_choice("engine", engine, ("auto", "graphviz", "matplotlib"))
-    if not dpi > 0:
-        raise ValueError(f"dpi must be > 0. Received: {dpi}")
+    one_of("rankdir", rankdir, ("TB", "LR"))
+    one_of("engine", engine, ("auto", "graphviz", "matplotlib"))
+    positive("dpi", dpi)
     program = None if engine == "matplotlib" else shutil.which("dot")
     if engine == "graphviz" and program is None:
         raise FileNotFoundError("Graphviz's program 'dot' is not on the PATH: install the package 'graphviz'")
     if to_file is not None:
         ending = check_ending(to_file)
         if program is not None:
-            picture = run_dot(program, dot_text(graph_of(model, expand_nested), show, rankdir), ending, dpi)
-            with replacing(to_file) as part:
-                part.write_bytes(picture)
-            return Path(to_file)
+            text = dot_text(graph_of(model, expand_nested), show, rankdir)
+            try:
+                picture = run_dot(program, text, ending, dpi)
+            except RuntimeError as error:
+                if engine == "graphviz":
+                    raise RuntimeError(f"{error}; engine='matplotlib' draws without it") from error
+                warnings.warn(f"{error}; matplotlib draws it instead", stacklevel=2)
+            else:
+                with replacing(to_file) as part:
+                    part.write_bytes(picture)
+                return Path(to_file)
     figure = draw(graph_of(model, expand_nested), show, rankdir == "LR")
     if to_file is None:
         return figure
@@ -113,20 +123,15 @@ def to_dot(
     Examples
     --------
     >>> import tinyconv as tc
-    >>> model = tc.Sequential([tc.Input((4,)), tc.layers.Dense(2, name="top")], name="small")
+    >>> model = tc.Sequential([tc.Input((4,), name="x"), tc.layers.Dense(2, name="top")], name="small")
     >>> print(to_dot(model))  # doctest: +ELLIPSIS
     digraph "small" {
       ...
-      n0 [label="{small_input: InputLayer}", fillcolor="#e8e8e8"];
+      n0 [label="{x: InputLayer}", fillcolor="#e8e8e8"];
       n1 [label="{top: Dense}", fillcolor="#d9d2e9"];
       n0 -> n1;
     }
     """
-    _check_choice("rankdir", rankdir, ("TB", "LR"))
+    one_of("rankdir", rankdir, ("TB", "LR"))
     show = Show(show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable)
     return dot_text(graph_of(model, expand_nested), show, rankdir)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}. Received: {value!r}")

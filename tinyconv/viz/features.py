@@ -293,8 +293,8 @@ def top_patches(
     for start in range(0, len(batch), batch_size):
         (maps,) = feature_maps(model, batch[start : start + batch_size], target, batch_size).values()
         chosen = range(maps.shape[-1]) if filters is None else list(filters)
-        if any(not 0 <= f < maps.shape[-1] for f in chosen):
-            raise ValueError(f"filters must lie in 0..{maps.shape[-1] - 1}. Received: {list(chosen)}")
+        if not chosen or any(not 0 <= f < maps.shape[-1] for f in chosen):
+            raise ValueError(f"filters must be some of 0..{maps.shape[-1] - 1}. Received: {list(chosen)}")
         n, width = len(maps), maps.shape[2] if maps.ndim == 4 else 1
         values: Any = maps[..., list(chosen)].reshape(n, -1, len(chosen))  # (n, OH * OW, F)
         if one_per_image:

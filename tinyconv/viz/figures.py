@@ -63,9 +63,10 @@ def save(figure: Figure, path: str | Path | None, dpi: float | None = None) -> F
 def show(figure: Figure) -> None:
     """Open a window with ``figure`` and wait until it is closed; raises ``RuntimeError`` where there is no display."""
     pyplot = matplotlib("pyplot")
-    manager = pyplot.figure().canvas.manager
+    window = pyplot.figure()
+    manager = window.canvas.manager
     if manager is None or pyplot.get_backend().lower() in ("agg", "svg", "pdf", "ps", "cairo", "template"):
-        pyplot.close("all")
+        pyplot.close(window)
         raise RuntimeError("Showing a figure needs a display; give a path to save it to a file instead")
     manager.canvas.figure = figure
     figure.set_canvas(manager.canvas)

@@ -8,6 +8,8 @@ import subprocess
 from tinyconv.viz.boxes import Show, colour_of, rows_of, title_of
 from tinyconv.viz.graph import Graph, Node
 
+PATIENCE = 60.0  # seconds; hundreds of layers take one or two
+
 
 def dot_text(graph: Graph, show: Show, rankdir: str) -> str:
     lines = [
@@ -72,10 +74,17 @@ def _quoted(text: str) -> str:
 
 
 def run_dot(program: str, text: str, ending: str, dpi: int) -> bytes:
-    """The picture that ``dot`` draws."""
+    """The picture that ``dot`` draws; ``RuntimeError``, with the reason, where it draws none."""
     options = [f"-T{ending}", *([f"-Gdpi={dpi}"] if ending == "png" else [])]
-    run = subprocess.run([program, *options], input=text.encode(), capture_output=True, timeout=600)
-    if run.returncode != 0 or not run.stdout:
-        reason = run.stderr.decode(errors="replace").strip()
-        raise RuntimeError(f"Graphviz could not draw the model: {reason}; engine='matplotlib' draws without it")
-    return run.stdout
+    try:
+        run = subprocess.run([program, *options], input=text.encode(), capture_output=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        reason = f"it did not end within {PATIENCE:g} s"
+    except OSError as error:  # a program for another system, for one
+        reason = str(error)
+    else:
+        if run.returncode == 0 and run.stdout:
+            return run.stdout
+        said = " ".join(run.stderr.decode(errors="replace").split())
+        reason = said or (f"it ended with code {run.returncode}" if run.returncode else "it gave no picture")
+    raise RuntimeError(f"Graphviz could not draw a model: {reason}")

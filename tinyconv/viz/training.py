@@ -25,7 +25,7 @@ def plot_history(
     ----------
     history : History or mapping of str to sequence of float
         What ``fit`` returned, or its ``history``; curves that it lacks are left out. ``acc`` and ``accuracy`` mean the
-        same.
+        same. Curves that have no value for some epochs (``validation_freq``) are drawn value by value, from 0 on.
     path : str or Path, optional
         Where to save the figure (PNG, SVG or PDF, by its ending).
     title : str

@@ -133,9 +133,10 @@ class Estimator(BaseEstimator):
             arguments["callbacks"] = copy.deepcopy(self.callbacks)  # they change while they watch, settings do not
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weights(y, sample_weight, arguments)
         if fresh:
             self._learn_targets(y, classes)
+        sample_weight = self._weights(y, sample_weight, arguments)
+        if fresh:
             self.model_ = self._build(X)
             self.history_: dict[str, list[float]] = {}
         if arguments.get("validation_data") is not None:

@@ -38,7 +38,7 @@ class TinyConvClassifier(ClassifierMixin, Estimator):
     warm_start : bool
         Whether ``fit`` goes on with the model of the last ``fit``.
     class_weight : dict, "balanced" or None
-        Weight of each class in the loss, by label.
+        Weight of each class in the loss, by label; for one-hot rows by column.
     **settings
         Routed by prefix: ``model__units=30`` for the function that makes the model, ``optimizer__learning_rate=0.1``,
         ``loss__label_smoothing=0.1``, ``compile__...``, ``fit__...``, ``predict__...``; without a prefix, further
@@ -169,7 +169,7 @@ class TinyConvClassifier(ClassifierMixin, Estimator):
         by_class = arguments.pop("class_weight", self.class_weight)
         if by_class is None:
             return sample_weight
-        own = compute_sample_weight(by_class, y)
+        own = compute_sample_weight(by_class, y.argmax(axis=1) if self.target_type_ == "multiclass-onehot" else y)
         return own if sample_weight is None else own * sample_weight
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from tinyconv import losses
 from tinyconv.models import Model
@@ -84,7 +85,7 @@ class Labels:
         """A model's outputs (N, units) as probabilities (N, C) in float64."""
         loss, p = loss_of(model), outputs.astype(np.float64)
         if getattr(loss, "from_logits", False):
-            p = _softmax(p) if isinstance(loss, _CATEGORICAL) else 1 / (1 + np.exp(-p))
+            p = softmax(p, axis=1) if isinstance(loss, _CATEGORICAL) else expit(p)
         elif isinstance(loss, losses.Hinge | losses.SquaredHinge):  # from -1 to 1
             p = np.clip((p + 1) / 2, 0, 1)
         if p.shape[1] == 1 and self.kind == "binary":
@@ -111,8 +112,3 @@ def loss_of(model: Model) -> Any:
     """The loss of a compiled model's only output, or None."""
     parts = model._compiled().parts()
     return losses.get(parts[0]) if parts else None
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
