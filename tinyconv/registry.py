@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tinyconv.revision import Revised
+
 __all__ = [
     "Configurable", "Registry", "arguments_of", "custom_objects", "name_of", "register", "serialize", "set_name",
     "snake_case",
@@ -30,7 +32,7 @@ _registered: dict[str, Any] = {}  # "package>Name" -> class or function
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("tinyconv_custom_objects", default=MappingProxyType({}))
 
 
-class Configurable:
+class Configurable(Revised):
     """An object that its constructor's arguments describe.
 
     The rule: every argument is kept as an attribute of the same name. Arguments that ``**kwargs`` hands on are looked
@@ -91,6 +93,7 @@ class Registry:
 
     def __init__(self, kind: str, base: type | None = None) -> None:
         self.kind, self.base = kind, base
+        self._one = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
         self._entries: dict[str, Any] = {}
         self._spellings: dict[str, str] = {}
 
@@ -143,14 +146,14 @@ class Registry:
             found = self._from_config(identifier)
         found = found() if isinstance(found, type) else found
         if not (isinstance(found, self.base) if self.base else callable(found) or isinstance(found, Configurable)):
-            raise ValueError(f"Expected a {self.kind}: a name, a configuration or an object. Received: {identifier!r}")
+            raise ValueError(f"Expected {self._one}: a name, a configuration or an object. Received: {identifier!r}")
         return found
 
     def _from_config(self, identifier: dict[str, Any]) -> Any:
         name, config = identifier.get("class_name"), identifier.get("config", {})
         if not isinstance(name, str) or not isinstance(config, dict):
             raise ValueError(
-                f"A {self.kind}'s configuration must have the form {{'class_name': name, 'config': arguments}}. "
+                f"The configuration of {self._one} must have the form {{'class_name': name, 'config': arguments}}. "
                 f"Received: {identifier!r}"
             )
         entry = self.find(name)

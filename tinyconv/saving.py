@@ -27,7 +27,8 @@ import numpy as np
 from tinyconv import random, registry
 from tinyconv.files import replacing
 from tinyconv.interop import hdf5, keras_files, keras_weights
-from tinyconv.layers.base import Layer, before_weight
+from tinyconv.layers.base import Layer
+from tinyconv.layers.module import before_weight
 from tinyconv.models import Functional, Model, Sequential
 from tinyconv.models.model import deserialize_layer, serialize_layer
 from tinyconv.models.weights import Stored, Transfer, owners, weight_names
@@ -54,9 +55,11 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     """
     model._require_built()
     _check_containers(model)
+    input_shape, other_shapes = model._built_for or (model._shapes[0] if model._shapes else None, {})
     header = {
         "model": serialize_layer(model),
-        "input_shape": model._shapes[0] if model._shapes else None,
+        "input_shape": input_shape,
+        "other_shapes": other_shapes,
         "class_names": None if model.class_names is None else [str(name) for name in model.class_names],
     }
     state: dict[str, np.ndarray] = {}
@@ -175,7 +178,7 @@ def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compi
     """Read a model that :meth:`Model.save` or Keras wrote, ready to predict or to go on training.
 
     Of Keras's own files (``.h5``, ``.keras``; they need h5py), architecture, weights and compile arguments are read; of
-    the states of optimizers, those of Keras 3's SGD and Adam.
+    the states of optimizers, those of Keras 3 (see :func:`tinyconv.interop.load_keras`).
 
     Parameters
     ----------
@@ -334,7 +337,8 @@ def _make_model(header: dict[str, Any]) -> Model:
     if not isinstance(model, Model):
         raise ValueError(f"it holds a {type(model).__name__}, not a model")
     if not model.built and header.get("input_shape") is not None:
-        model.build(_as_shapes(header["input_shape"]))
+        others = {str(name): _as_shapes(shape) for name, shape in header.get("other_shapes", {}).items()}
+        model._build(_as_shapes(header["input_shape"]), others)
     model.class_names = names
     return model
 
@@ -376,6 +380,9 @@ def _restore_training(model: Model, state: dict[str, np.ndarray], header: dict[s
     """Compile as the saved model was, with the optimizer's state where it stood."""
     from tinyconv.diagnosis import ModelWarning
 
+    if type(model).compile is not Model.compile:
+        warnings.warn(f"{model._title} has a compile of its own, which is to be called by hand", stacklevel=3)
+        return
     with warnings.catch_warnings():  # whoever made the model was warned of what is unusual in it
         warnings.simplefilter("ignore", ModelWarning)
         model.compile(**header["compile"])

@@ -7,7 +7,7 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import layers
-from tinyconv.layers import base
+from tinyconv.layers import module
 
 
 class Scale(layers.Layer):
@@ -121,11 +121,11 @@ def test_a_shared_layer_counts_once():
     layer = Twice()
     layer(np.ones((2, 4)))
     assert len(layer.weights) == 2
-    assert len(layer.losses) == 2
+    assert len(layer.losses) == 3  # of the kernel, and of the outputs of both calls, as in Keras
 
 
 def test_names_are_unique_and_readable():
-    base.reset_names()
+    module.reset_names()
     assert [layers.MaxPooling2D().name, layers.MaxPooling2D().name] == ["max_pooling2d", "max_pooling2d_1"]
     assert layers.Conv2DTranspose(1, 1).name == "conv2d_transpose"
     assert layers.DepthwiseConv2D(1).name == "depthwise_conv2d"
@@ -299,3 +299,183 @@ def test_a_weight_may_have_a_dtype_of_its_own():
     layer = Exact()
     assert layer(np.ones((1, 2))).dtype == "float32"
     assert layer.weights[0].dtype == "float64"
+
+
+def test_trial_runs_for_shapes_change_nothing():
+    """Own layers without ``compute_output_shape`` are tried out on zeros, also in the midst of a training step."""
+
+    class Normalized(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.norm = layers.BatchNormalization(momentum=0.5)
+
+        def call(self, x, other=None):
+            return self.norm(x)
+
+    x = np.array([[1.0], [3.0]])
+    model = tc.Sequential([Normalized()])
+    model(x, training=True)
+    np.testing.assert_allclose(model.get_weights()[2], [0.5 * x.mean()])  # one update, from x
+    np.testing.assert_allclose(model.get_weights()[3], [0.5 + 0.5 * x.var()])
+    layer = Normalized()
+    symbol = tc.Input((1,))
+    assert layer(symbol, symbol, training=True).shape == (None, 1)
+    np.testing.assert_array_equal(layer.norm.moving_variance.numpy(), [1])
+
+
+def test_inner_layers_of_a_frozen_layer_come_back_frozen():
+    block = Block()
+    block(np.ones((1, 3)))
+    block.trainable = False
+    again = Block.from_config(block.get_config())
+    again(np.ones((1, 3)))
+    outer = tc.Sequential([again, layers.Dense(1)])
+    outer(np.ones((1, 3)))
+    assert not again.trainable
+    assert [w.shape for w in outer.trainable_weights] == [(2, 1), (1,)]
+
+
+@pytest.mark.parametrize("takes_options", [True, False])
+def test_what_a_constructor_freezes_stays_frozen_in_copies(takes_options):
+    class Backbone(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.base, self.top = layers.Dense(2), layers.Dense(1)
+            self.base.trainable = False
+
+        def call(self, x):
+            return self.top(self.base(x))
+
+    class Plain(Backbone):
+        def __init__(self):
+            super().__init__()
+
+    cls = Backbone if takes_options else Plain
+    layer = cls.from_config(cls().get_config())
+    layer(np.ones((1, 3)))
+    assert [w.shape for w in layer.trainable_weights] == [(2, 1), (1,)]
+
+
+def test_input_dim_of_keras_2():
+    """Any layer may be the first one: ``input_dim=3`` is ``input_shape=(3,)``."""
+    model = tc.Sequential([layers.Activation("relu", input_dim=3), layers.Dense(2)])
+    assert model.input_shape == (None, 3)
+    assert model.layers[0].get_config()["input_shape"] == [3]
+    assert tc.Sequential([layers.Embedding(7, 2, input_length=5)]).output_shape == (None, 5, 2)
+    with pytest.raises(TypeError, match="Dense got unknown arguments. Received: input_shapes"):
+        layers.Dense(2, input_shapes=(3,))
+
+
+def test_losses_of_all_calls_within_a_call_count_and_no_others():
+    """Keras 3.15 gives these numbers: a shared layer's penalty counts in every call, none lasts until the next one."""
+    shared = layers.Dense(2, kernel_initializer="ones", activity_regularizer="l2")
+    a, b = tc.Input((3,)), tc.Input((3,))
+    model = tc.Model([a, b], layers.Add()([shared(a), shared(b)]))
+    assert model.losses == []
+    for _ in range(2):
+        model([np.ones((1, 3)), 2 * np.ones((1, 3))])
+        np.testing.assert_allclose([loss.item() for loss in model.losses], [0.18, 0.72], rtol=1e-6)
+
+    class Branches(tc.Model):
+        def __init__(self):
+            super().__init__()
+            self.branches = [
+                layers.Dense(1, kernel_initializer="ones", activity_regularizer=kind) for kind in ("l2", "l1")
+            ]
+            self.which = 0
+
+        def call(self, x):
+            return self.branches[self.which](x)
+
+    model = Branches()
+    for model.which, expected in ((0, 0.09), (1, 0.03), (0, 0.09)):
+        model(np.ones((1, 3)))
+        np.testing.assert_allclose([loss.item() for loss in model.losses], [expected], rtol=1e-6)
+
+
+def test_several_tensors_are_not_one():
+    """Four images in a list have as many entries as the shape of one."""
+    x = np.ones((1, 4, 4, 1))
+    with pytest.raises(ValueError, match=r"Conv2D 'c' expected 4 axes .* Received: .*\[\(None, 4, 4, 1\), "):
+        layers.Conv2D(1, 2, name="c")([x] * 4)
+
+
+def test_unknown_dtypes_are_named():
+    with pytest.raises(ValueError, match="Dense.*: dtype must be .*. Received: 'float31'"):
+        layers.Dense(2, dtype="float31")
+
+
+def test_a_build_that_fails_leaves_no_weights():
+    class Late(layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight((input_shape[-1], 2), name="kernel")
+            if input_shape[1] is None:
+                raise ValueError("the length must be known")
+            self.places = self.add_weight((input_shape[1], 2), name="places")
+
+        def call(self, x):
+            return x @ self.kernel + self.places
+
+    layer = Late()
+    with pytest.raises(ValueError, match="length must be known"):
+        layer(tc.Input((None, 3)))
+    assert (layer.built, layer.weights) == (False, [])
+    assert layer(np.ones((1, 4, 3))).shape == (1, 4, 2)
+    assert [w.name for w in layer.weights] == ["kernel", "places"]
+
+
+def test_weights_are_set_all_or_none():
+    layer = layers.Dense(2, input_shape=(3,))
+    layer.build((None, 3))
+    before = layer.get_weights()
+    with pytest.raises((TypeError, ValueError)):
+        layer.set_weights([np.ones((3, 2)), np.array(["a", "b"])])
+    np.testing.assert_array_equal(layer.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("shape", [3, "3", [2.5], (-1,)])
+def test_shapes_of_inputs_are_checked(shape):
+    with pytest.raises(ValueError, match="Dense.*input_shape must be a tuple of integers or None, .* Received"):
+        layers.Dense(2, input_shape=shape)
+
+
+@pytest.mark.parametrize("shape", ["kernel", (3, None), (2.5,), (-1,)])
+def test_shapes_of_weights_are_checked(shape):
+    layer = Scale(name="s")
+    with pytest.raises(ValueError, match="Scale 's' expected the shape of a weight as integers .* Received: "):
+        layer.add_weight(shape)
+
+
+def test_integers_for_those_who_want_them():
+    """Without ``autocast``, inputs keep their dtype: a table of one's own takes token numbers."""
+
+    class Table(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(autocast=False, **options)
+
+        def build(self, input_shape):
+            self.rows = self.add_weight((5, 2), name="rows")
+
+        def call(self, tokens):
+            return tc.ops.take(self.rows, tokens, axis=0)
+
+    layer = Table()
+    np.testing.assert_array_equal(layer(np.array([[4, 1]])), layer.rows.numpy()[[[4, 1]]])
+    stack = tc.Sequential([tc.Input((3,), dtype="int32"), Table()])
+    assert stack.output_shape == (None, 3, 2)
+    x = tc.Input((3,), dtype="int32")
+    assert tc.Model(x, stack(x)).predict([[4, 1, 0]]).shape == (1, 3, 2)
+    chosen = layers.Lambda(lambda tokens: tc.ops.take(np.eye(4), tokens, axis=0), autocast=False)
+    assert chosen(tc.Input((3,), dtype="int64")).shape == (None, 3, 4)
+    assert layers.Flatten(autocast=False)(np.array([[7]])).dtype == "int64"
+    assert layers.Flatten()(np.array([[7]])).dtype == "float32"
+
+
+def test_options_of_a_call_decide_on_its_shape():
+    class Repeat(layers.Layer):
+        def call(self, x, times=1):
+            return tc.ops.concatenate([x] * times, axis=-1)
+
+    layer, x = Repeat(), tc.Input((3,))
+    assert [layer(x).shape, layer(x, times=2).shape, layer(x, 3).shape] == [(None, 3), (None, 6), (None, 9)]
+    assert tc.Model(x, layer(x, times=2)).predict(np.ones((2, 3))).shape == (2, 6)

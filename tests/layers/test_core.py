@@ -30,7 +30,7 @@ def test_input_is_symbolic():
 
 @pytest.mark.parametrize("shape", [None, 5, "28", (3.5,), (-1, 2)])
 def test_bad_input_shapes(shape):
-    with pytest.raises(ValueError, match="Input needs the shape of one sample.* Received"):
+    with pytest.raises(ValueError, match="shape must be a tuple of .*, the shape of one sample. Received"):
         tc.Input(shape)
 
 
@@ -209,3 +209,20 @@ def test_embedding_refuses_integers_outside_the_table(bad):
     layer = layers.Embedding(5, 3, name="words")
     with pytest.raises(ValueError, match=rf"Embedding 'words': expected integers in \[0, 5\). Received: .*{bad}"):
         layer(np.array([[2, bad]]))
+
+
+def test_a_reshape_to_no_shape_is_named():
+    with pytest.raises(ValueError, match=r"at most one -1. Received: -3"):
+        layers.Reshape(-3)
+    assert layers.Reshape(4)(np.zeros((2, 2, 2))).shape == (2, 4)
+
+
+def test_a_lambda_keeps_the_settings_of_every_layer():
+    settings = {"input_shape": (3,), "activity_regularizer": "l2", "name": "f", "trainable": False, "dtype": "float64"}
+    layer = layers.Lambda("relu", **settings)
+    again = layers.Lambda.from_config(json.loads(json.dumps(layer.get_config())))
+    assert again.input_shape_hint == (None, 3)
+    assert again.activity_regularizer.get_config() == layer.activity_regularizer.get_config()
+    assert again.get_config() == layer.get_config()
+    again([[2.0, -1.0, 0.0]])
+    np.testing.assert_allclose([loss.item() for loss in again.losses], [0.01 * 4])

@@ -276,3 +276,14 @@ def test_masks_after_saving(tmp_path):
     again = tc.load_model(tmp_path / "model.tinyconv")
     np.testing.assert_array_equal(mask_of(again(IDS)), IDS != 0)
     assert again.evaluate(IDS, LABELS) == model.evaluate(IDS, LABELS)
+
+
+def test_a_mask_given_by_position():
+    """Keras allows it: ``Softmax()(x, mask)``."""
+    x, mask = np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]])
+    expected = np.exp([[1, -np.inf, 3]]) / (np.exp(1) + np.exp(3))
+    np.testing.assert_allclose(tc.layers.Softmax()(x, mask), expected, rtol=1e-5)
+    a, b = tc.Input((3,)), tc.Input((3,), dtype="bool")
+    np.testing.assert_allclose(tc.Model([a, b], tc.layers.Softmax()(a, b)).predict([x, mask]), expected, rtol=1e-5)
+    masked = tc.masking.with_mask(tc.Tensor(x), ~mask)  # what is given goes before what is carried
+    np.testing.assert_allclose(tc.layers.Softmax()(masked, mask), expected, rtol=1e-5)

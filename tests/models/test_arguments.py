@@ -154,3 +154,30 @@ def test_summary_names_all_sources():
     lines: list[str] = []
     model_of(*inputs()).summary(print_fn=lines.append)
     assert any("q[0][0], k[0][0], k[0][0], v[0][0]" in line for line in lines)
+
+
+@tc.registry.register("tests")
+class Sum(tc.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.left, self.right = layers.Dense(2), layers.Dense(2)
+
+    def call(self, a, b, c=None):
+        return self.left(a) + self.right(b) + (0 if c is None else c["x"])
+
+
+@pytest.mark.parametrize("given", ["positions", "names", "all names"])
+def test_a_model_of_ones_own_with_several_tensors(given, tmp_path):
+    """It builds itself in its first call, and is saved and loaded."""
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(4, 3)), rng.normal(size=(4, 5)), {"x": rng.normal(size=(4, 2))}
+    args, options = {"positions": ((a, b, c), {}), "names": ((a,), {"c": c, "b": b})}.get(
+        given, ((), {"b": b, "a": a, "c": c})
+    )
+    model = Sum()
+    found = model(*args, **options).numpy()
+    (left, p), (right, q) = model.left.get_weights(), model.right.get_weights()
+    np.testing.assert_allclose(found, a @ left + p + b @ right + q + c["x"], rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "m.tinyconv")
+    again = tc.load_model(tmp_path / "m.tinyconv")
+    np.testing.assert_array_equal(again(*args, **options).numpy(), found)

@@ -3,6 +3,9 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -282,6 +285,21 @@ def test_copies_by_python_are_models_of_their_own(copied):
     assert not np.array_equal(other.predict(X)[1], model.predict(X)[1])
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_know_the_outputs_of_their_layers(copied):
+    """Those of a stack, of an inner stack, and of the inputs too."""
+    inner = tc.Sequential([tc.Input((2,)), L.Dense(3, name="hidden"), L.Dense(4)], name="inner")
+    x = tc.Input((2,), name="x")
+    model = copied(tc.Model(x, L.Dense(1)(inner(x))))
+    assert model.get_layer("x").output is model.input
+    assert model.get_layer("inner").output.shape == (None, 4)
+    stack = model.get_layer("inner")
+    hidden = stack.get_layer("hidden")
+    features = tc.Model(stack.input, hidden.output)
+    np.testing.assert_allclose(features.predict(X[0]), X[0] @ hidden.get_weights()[0], rtol=1e-5, atol=1e-6)
+    assert [layer.input.shape for layer in stack.layers] == [(None, 2), (None, 3)]
+
+
 def test_add_loss_takes_scalars_and_lists_of_them():
     class Penalised(L.Layer):
         def call(self, x):
@@ -294,3 +312,96 @@ def test_add_loss_takes_scalars_and_lists_of_them():
     np.testing.assert_allclose(found, [(X[1].astype("f8") ** 2).sum(), X[1].sum() / 2], rtol=1e-5)
     with pytest.raises(ValueError, match="scalar tensor in add_loss"):
         layer.add_loss(tc.Tensor([1.0, 2.0]))
+
+
+# --- graphs with a class of their own ------------------------------------------------------------------------------
+
+
+@tc.registry.register("graphs")
+class Counting(tc.Model):
+    """Keras's way to a ``train_step`` of one's own: any graph, called with its inputs and outputs."""
+
+    def train_step(self, data):
+        return {**super().train_step(data), "steps": float(self.optimizer.iterations)}
+
+
+@tc.registry.register("graphs")
+class Classifier(tc.Model):
+    """A graph that the constructor makes."""
+
+    def __init__(self, units=2, **options):
+        x = tc.Input((3,))
+        self_made = L.Dense(units, activation="tanh", name="top")
+        super().__init__(inputs=x, outputs=self_made(x), **options)
+        self.units = units
+
+
+@pytest.mark.parametrize("spelling", ["positions", "names", "keras 1"])
+def test_a_subclass_is_called_with_inputs_and_outputs(spelling):
+    x = tc.Input((3,))
+    y = L.Dense(1, name="top")(x)
+    model = {
+        "positions": lambda: Counting(x, y, name="m"),
+        "names": lambda: Counting(inputs=x, outputs=y, name="m"),
+        "keras 1": lambda: Counting(input=x, output=y, name="m"),
+    }[spelling]()
+    assert isinstance(model, Counting)
+    assert isinstance(model, tc.models.Functional)
+    assert (model.name, type(model).__name__, repr(model)) == ("m", "Counting", "Counting(2 layers, name='m')")
+    model.compile("sgd", "mse")
+    history = model.fit(X[1], X[1][:, :1], batch_size=2, epochs=2, verbose=0).history
+    assert history["steps"] == [3, 6]
+    kernel, bias = model.get_layer("top").get_weights()
+    np.testing.assert_allclose(model.predict(X[1]), X[1] @ kernel + bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [Counting, Classifier])
+def test_a_graph_of_a_class_is_saved_and_copied_with_its_class(cls, tmp_path):
+    x = tc.Input((3,))
+    model = Classifier(4, name="m") if cls is Classifier else Counting(x, L.Dense(4, activation="tanh", name="top")(x))
+    model.compile("adam", "mse")
+    model.fit(X[1], np.ones((6, 4)), verbose=0)
+    model.save(tmp_path / "m.tinyconv")
+    for made in (tc.load_model(tmp_path / "m.tinyconv"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert isinstance(made, cls)
+        assert type(made) is type(model)
+        assert getattr(made, "units", 4) == 4
+        np.testing.assert_array_equal(made.predict(X[1]), model.predict(X[1]))
+        history = made.fit(X[1], np.ones((6, 4)), verbose=0).history
+        assert history.get("steps", [2]) == [2]
+    clone = tc.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone.predict(X[1]), model.predict(X[1]))
+
+
+def test_the_class_itself_stays_as_it_was():
+    """Another instance may have layers as attributes and a ``call`` of its own."""
+
+    class Either(tc.Model):
+        def __init__(self, *graph):
+            super().__init__(*graph)
+            self.more = L.Dense(1)
+
+        def call(self, x):
+            return self.more(x) if not hasattr(self, "_calls") else self.more(super().call(x))
+
+    x = tc.Input((3,))
+    graph, plain = Either(x, L.Dense(2)(x)), Either()
+    assert (graph(X[1]).shape, plain(X[1]).shape) == ((6, 1), (6, 1))
+    assert not isinstance(plain, tc.models.Functional)
+    assert [w.shape for w in graph.weights] == [(3, 2), (2,), (2, 1), (1,)]
+    with pytest.raises(TypeError, match="inputs must be symbolic tensors.*Received: 3"):
+        Either(3)
+
+
+def test_a_graph_from_another_process_is_built_upon():
+    """What is new there comes after what was unpickled, however many calls the other process had made."""
+    program = """
+        import pickle, sys, numpy as np, tinyconv as tc
+        model = pickle.load(sys.stdin.buffer)
+        made = tc.Model(model.input, tc.layers.Dense(1, name="new")(model.output[1]))
+        kernel, bias = made.get_layer("new").get_weights()
+        x = [np.ones((1, 2)), np.ones((1, 3))]
+        np.testing.assert_allclose(made.predict(x), model.predict(x)[1] @ kernel + bias, rtol=1e-5, atol=1e-6)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], input=pickle.dumps(wide_and_deep()), check=True)

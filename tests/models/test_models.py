@@ -321,3 +321,67 @@ def test_a_compute_loss_of_ones_own_is_what_is_reported(jit):
     history = model.fit(x, y, epochs=4, batch_size=4, verbose=0).history
     assert history["loss"] == pytest.approx([4.5] * 4)
     assert model.evaluate(x, y) == pytest.approx(4.5)
+
+
+# --- what models know of their shapes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["functional", "stack", "inner"])
+def test_shapes_are_those_of_the_graph_whatever_data_came(kind):
+    """As in Keras, where they do not follow the last batch."""
+    x = tc.Input((None, None, 3))
+    convolution = L.Conv2D(2, 3, name="c")
+    model = tc.Sequential([x, convolution]) if kind == "stack" else tc.Model(x, convolution(x))
+    if kind == "inner":
+        model = tc.Sequential([tc.Input((None, None, 3)), model])
+    model(np.zeros((5, 8, 8, 3)))
+    model.predict(np.zeros((5, 9, 9, 3)), verbose=0)
+    assert model.input_shape == (None, None, None, 3)
+    assert model.output_shape == model.layers[-1].output_shape == (None, None, None, 2)
+    assert convolution.output_shape == (None, None, None, 2)
+
+
+def test_a_batch_size_that_is_fixed_stays_known():
+    model = tc.Sequential([tc.Input((3,), batch_size=4), L.Dense(2)])
+    model(np.zeros((4, 3)))
+    assert (model.input_shape, model.output_shape) == ((4, 3), (4, 2))
+
+
+def test_a_layer_outside_of_graphs_knows_the_shapes_of_its_last_call():
+    layer = L.Conv2D(2, 3)
+    layer(np.zeros((1, 5, 5, 1)))
+    layer(np.zeros((1, 8, 8, 1)))
+    assert (layer.input_shape, layer.output_shape) == ((None, 8, 8, 1), (None, 6, 6, 2))
+
+
+def test_a_stack_keeps_dtype_and_name_of_its_input(tmp_path):
+    model = tc.Sequential([tc.Input((4,), dtype="int32", name="tokens"), L.Embedding(5, 2)], name="m")
+    model.save(tmp_path / "m.tinyconv")
+    for made in (model, tc.models.clone_model(model), tc.load_model(tmp_path / "m.tinyconv")):
+        assert (made.input.name, made.input.dtype, made.input.shape) == ("tokens", "int32", (None, 4))
+    other = tc.Sequential([L.InputLayer((4,), dtype="int64", name="t"), L.Embedding(5, 2)])
+    assert (other.input.name, other.input.dtype) == ("t", "int64")
+    config = {**model.get_config(), "layers": [L.serialize(layer) for layer in model.layers]}
+    del config["input_name"], config["input_dtype"]  # as files had it before
+    assert tc.Sequential.from_config(config).input.dtype == "float32"
+
+
+def test_data_of_another_shape_is_refused_in_direct_calls_too():
+    """Flattened, it would go unnoticed. As in Keras, a stack lets its layers judge sizes, but not numbers of axes."""
+    x = tc.Input((4, 4), name="x")
+    graph = tc.Model(x, L.Dense(2)(L.Flatten()(x)), name="graph")
+    stack = tc.Sequential([tc.Input((4, 4)), L.Flatten(), L.Dense(2)], name="stack")
+    for given in (np.ones((2, 16)), np.ones((2, 4, 4, 1)), tc.Input((16,))):
+        with pytest.raises(ValueError, match=r"graph.*expected input 'x' of shape \(None, 4, 4\). Received: shape \("):
+            graph(given)
+        with pytest.raises(ValueError, match=r"stack.*expected 3 axes, as in shape \(None, 4, 4\). Received: shape \("):
+            stack(given)
+    with pytest.raises(ValueError, match=r"of shape \(None, 4, 4\). Received: shape \(None, 2, 8\)"):
+        graph(np.ones((3, 2, 8)))
+    assert graph(np.ones((3, 4, 4))).shape == (3, 2)
+    assert graph(tc.Input((4, None))).shape == (None, 2)
+    pair = tc.Model({"a": tc.Input((3,), name="a"), "b": x}, {"sum": x}, name="pair")
+    with pytest.raises(ValueError, match="pair.*input 'a' of shape"):
+        pair({"b": np.ones((1, 4, 4)), "a": np.ones((1, 4))})
+    wider = tc.Sequential([tc.Input((8, 8, 1)), L.Conv2D(1, 3)])
+    assert wider(np.ones((1, 16, 16, 1))).shape == (1, 14, 14, 1)

@@ -190,3 +190,73 @@ def test_default_names_of_metrics_are_those_of_keras():
         "TruePositives": "true_positives", "SquaredHinge": "squared_hinge",
     }  # fmt: skip
     assert {name: getattr(metrics, name)().name for name in expected} == expected
+
+
+@pytest.mark.parametrize("wrong", [{"loss": "nonsense"}, {"optimizer": "nonsense"}, {"jit_compile": "always"}])
+def test_what_cannot_be_compiled_leaves_the_model_as_it_was(wrong):
+    model = tc.Sequential([tc.Input((3,)), tc.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    before = model.optimizer, model.objective, model.jit_compile
+    with pytest.raises(ValueError, match="nonsense|always"):
+        model.compile(**{"optimizer": "adam", "loss": "mae", **wrong})
+    assert (model.optimizer, model.objective, model.jit_compile) == before
+
+
+def two_outputs():
+    x = tc.Input((3,))
+    return tc.Model(x, [layers.Dense(2, name="a")(x), layers.Dense(1, name="b")(x)])
+
+
+@pytest.mark.parametrize(
+    ("given", "reported"),
+    [
+        (["accuracy", "mae"], ["a_accuracy", "b_mae"]),  # one for each, as in Keras 3
+        ([["accuracy", "mae"], None], ["a_accuracy", "a_mae"]),
+        (["mae"], ["a_mae", "b_mae"]),  # of another length: for every output, as in Keras 2
+        ({"b": "mae"}, ["b_mae"]),
+    ],
+)
+def test_metrics_of_several_outputs(given, reported):
+    model = two_outputs()
+    model.compile("sgd", "mse", metrics=given)
+    x = np.ones((4, 3))
+    found = model.evaluate(x, [np.ones((4, 2)), np.ones((4, 1))], return_dict=True)
+    assert list(found) == ["loss", "a_loss", "b_loss", *reported]
+
+
+def test_a_list_of_lists_for_the_only_output():
+    model = tc.Sequential([tc.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", ["mse"], metrics=[["mae", "mse"]])
+    assert list(model.evaluate(np.ones((4, 3)), np.ones((4, 1)), return_dict=True)) == ["loss", "mae", "mse"]
+
+
+class ByTheBook(tc.Model):
+    """The step of Keras's guide, ``compute_loss`` with names only."""
+
+    def train_step(self, data):
+        x, y = data
+        y_pred = self(x, training=True)
+        loss = self.compute_loss(y=y, y_pred=y_pred, training=True)
+        variables = self.trainable_variables
+        self.optimizer.apply(tc.grad(loss, variables), variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def test_the_step_of_keras_guide_trains_as_fit_does():
+    x, y = np.random.default_rng(0).normal(size=(2, 12, 3))
+    histories = []
+    for cls in (tc.Model, ByTheBook):
+        tc.set_seed(1)
+        inputs = tc.Input((3,))
+        model = cls(inputs, layers.Dense(3, kernel_regularizer="l2")(inputs))
+        model.compile(tc.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
+        histories.append((model.fit(x, y, batch_size=4, epochs=3, verbose=0).history, model.get_weights()))
+    assert list(histories[0][0]) == list(histories[1][0]) == ["loss", "mae"]
+    for key, values in histories[0][0].items():
+        np.testing.assert_allclose(histories[1][0][key], values, rtol=1e-5)
+    np.testing.assert_allclose(histories[1][1][0], histories[0][1][0], rtol=1e-5, atol=1e-6)

@@ -372,3 +372,31 @@ def test_weights_can_be_taken_from_a_whole_model(path):
     model.save(path)
     other.load_weights(path)
     assert same(model, other)
+
+
+@pytest.mark.parametrize("ending", ["tinyconv", "keras"])
+def test_a_compile_of_ones_own_is_left_to_its_author(ending, tmp_path):
+    """As in Keras: a file cannot know its arguments."""
+
+    @tc.registry.register("saving")
+    class Pair(tc.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.top = L.Dense(2)
+
+        def compile(self, first, second):
+            super().compile(first, "mse")
+            self.second = second
+
+        def call(self, x):
+            return self.top(x)
+
+    model = Pair(name="pair")
+    model.compile("sgd", "adam")
+    model.fit(X.reshape(24, -1), Y[:, :2], verbose=0)
+    path = tmp_path / f"m.{ending}"
+    model.save(path)
+    with pytest.warns(UserWarning, match="Pair 'pair' has a compile of its own, which is to be called by hand"):
+        loaded = tc.load_model(path)
+    assert loaded.optimizer is None
+    np.testing.assert_array_equal(loaded(X.reshape(24, -1)), model(X.reshape(24, -1)))

@@ -7,12 +7,13 @@ Keras's forms of a graph are understood, that of Keras 2 (``[["conv", 0, 0, {}]]
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from tinyconv import initializers, layers, registry
 from tinyconv.layers.base import Layer, Symbolic, _constructor_arguments, flatten_structure, map_structure
 from tinyconv.layers.graph import map_symbols
+from tinyconv.layers.merging import Merge
 from tinyconv.models import Functional, Model, Sequential
 from tinyconv.models.functional import _key
 
@@ -23,7 +24,7 @@ _WITHOUT_EFFECT = {
 }  # fmt: skip
 _NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "channels_last", "linear")
 _RENAMED = {"Input": "InputLayer", "ModelV2": "Functional", "Model": "Functional"}
-_BASE = {"name", "trainable", "dtype", "input_shape"}
+_BASE = {"name", "trainable", "dtype", "input_shape", "activity_regularizer"}
 # Arguments that Keras does not know: of any layer, and of single ones. They can be left out at their defaults.
 _OWN = {"strict", "count_include_pad"}
 _OWN_OF = {
@@ -112,6 +113,8 @@ def plain(value: Any) -> Any:
         return config
     if kind == "__tuple__":
         return [plain(entry) for entry in value.get("items", [])]
+    if kind == "__numpy__":
+        return plain((config or {}).get("value"))
     if isinstance(kind, str) and isinstance(config, dict):
         if "inbound_nodes" in value or kind in ("Sequential", "Functional"):
             return from_keras(value)
@@ -148,91 +151,117 @@ def _sequential(config: Any) -> Sequential:
     return made
 
 
+class _Place(NamedTuple):
+    """Where a symbolic tensor comes from: an output of a call of a layer. Stands for it until it is made."""
+
+    layer: str
+    call: int
+    output: int
+
+
 def _functional(config: dict[str, Any]) -> Functional:
-    made: dict[str, Layer] = {}
-    tensors: dict[tuple[str, int, int], Symbolic] = {}
-    waiting: list[tuple[str, int, Any]] = []  # calls: layer, number of the call, inputs
+    tensors: dict[_Place, Symbolic] = {}
+    calls: list[tuple[Layer, int, Any]] = []  # layer, number of the call, arguments and options
     for entry in config["layers"]:
-        name = entry.get("name", entry["config"].get("name"))
-        layer = made[name] = from_keras(entry)
+        layer = from_keras(entry)
         if isinstance(layer, layers.InputLayer):
-            tensors[name, 0, 0] = Symbolic(layer.batch_shape, layer.dtype, layer.name)
-        waiting += [(name, number, node) for number, node in enumerate(entry.get("inbound_nodes", []))]
-    while waiting:
+            tensors[_Place(layer.name, 0, 0)] = Symbolic(layer.batch_shape, layer.dtype, layer.name)
+        calls += [(layer, number, _call(node, layer)) for number, node in enumerate(entry.get("inbound_nodes", []))]
+    while calls:
         later = []
-        for name, number, node in waiting:
-            inputs, options = _inputs(node, made[name])
-            places = list(_histories(inputs))
-            if not all(place in tensors for place in places):
-                later.append((name, number, node))
+        for layer, number, given in calls:
+            if not all(place in tensors for place in _places_in(given)):
+                later.append((layer, number, given))
                 continue
-            outputs = made[name](_resolved(inputs, tensors), **options)
+            args, options = _map_places(tensors.__getitem__, given)
+            outputs = layer(*_merged(layer, args), **options)
             for index, tensor in enumerate(flatten_structure(outputs)):
-                tensors[name, number, index] = tensor
-        if len(later) == len(waiting):
-            raise ValueError(f"its graph has calls whose inputs no layer gives: {sorted({n for n, _, _ in later})}")
-        waiting = later
-    inputs, outputs = (_resolved(_single(config[key]), tensors) for key in ("input_layers", "output_layers"))
+                tensors[_Place(layer.name, number, index)] = tensor
+        if len(later) == len(calls):
+            missing = sorted({layer.name for layer, _, _ in later})
+            raise ValueError(f"its graph has calls whose inputs no layer gives: {missing}")
+        calls = later
+    inputs, outputs = (
+        _map_places(tensors.__getitem__, _single(_placed(config[key]))) for key in ("input_layers", "output_layers")
+    )
     model = Functional(inputs, outputs, config.get("name"))
     model._trainable = bool(config.get("trainable", True))
     return model
 
 
-def _inputs(node: Any, layer: Layer) -> tuple[Any, dict[str, Any]]:
-    """Inputs (with histories ``[layer, call, output]`` in place of tensors) and options of a call."""
+def _call(node: Any, layer: Layer) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments and options of a call, with places for symbolic tensors."""
+    args: list[Any]
+    options: dict[str, Any]
     if isinstance(node, dict):  # Keras 3
-        arguments, options = node.get("args", []), node.get("kwargs", {})
-        if len(arguments) != 1:
-            raise ValueError(f"{layer._title} is called with {len(arguments)} arguments. Expected 1")
-        inputs = _map_tensors(arguments[0])
+        args, options = _argument(layer, node.get("args", [])), _argument(layer, node.get("kwargs", {}))
     else:  # Keras 2: a list of [layer, call, output, options]
-        options = next((entry[3] for entry in node if len(entry) > 3 and entry[3]), {})
-        inputs = [entry[:3] for entry in node]
-        inputs = inputs[0] if len(inputs) == 1 else inputs
-    options = {key: value for key, value in options.items() if value is not None}
-    options.pop("mask", None)
-    if set(options) - {"training"}:
-        raise ValueError(f"{layer._title} is called with options that tinyconv does not know: {sorted(options)}")
-    return inputs, options
+        args = [_single([_Place(*entry[:3]) for entry in node])]
+        options = _placed(next((entry[3] for entry in node if len(entry) > 3 and entry[3]), {}))
+    known = inspect.signature(layer.call).parameters
+    options = {key: value for key, value in options.items() if value is not None or key in known}
+    unknown = sorted(set(options) - set(known) - {"training"})
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        raise ValueError(f"{layer._title} is called with options that it does not know: {unknown}")
+    return args, options
 
 
-def _map_tensors(value: Any) -> Any:
-    """Keras 3's symbolic tensors, in any structure, as histories."""
-    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        return value["config"]["keras_history"][:3]
-    if isinstance(value, dict) and value.get("class_name") == "__tuple__":
-        return [_map_tensors(entry) for entry in value["items"]]
+def _argument(layer: Layer, value: Any) -> Any:
+    """What Keras 3 wrote of a call's arguments, with places for symbolic tensors."""
     if isinstance(value, list):
-        return [_map_tensors(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _map_tensors(entry) for key, entry in value.items()}
-    raise ValueError(f"a layer is called on {value!r:.100}. Expected symbolic tensors only")
+        return [_argument(layer, entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("class_name")
+    if kind == "__keras_tensor__":
+        return _Place(*value["config"]["keras_history"])
+    if kind == "__tuple__":
+        return _argument(layer, value["items"])
+    if kind in ("__numpy__", "__tensor__"):
+        raise ValueError(f"{layer._title} is called with an array of constants. Expected symbolic tensors")
+    return {key: _argument(layer, entry) for key, entry in value.items()}
 
 
-def _single(histories: Any) -> Any:
+def _merged(layer: Layer, args: list[Any]) -> list[Any]:
+    """``[[x, y]]`` for ``[x, y]``: Keras's ``x + y``, an operation on two tensors, is the layer of its name here."""
+    if not isinstance(layer, Merge) or len(args) < 2:
+        return args
+    if not all(isinstance(x, Symbolic) and len(x.shape) == len(args[0].shape) for x in args):
+        received = ", ".join(map(str, args))
+        raise ValueError(
+            f"{layer._title} is called with {received}. Expected symbolic tensors with equal numbers of axes"
+        )
+    return [args]
+
+
+def _single(places: Any) -> Any:
     """The only entry of a list of one: Keras 2 always wrote lists."""
-    return histories[0] if isinstance(histories, list) and len(histories) == 1 else histories
+    return places[0] if isinstance(places, list) and len(places) == 1 else places
 
 
-def _is_history(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+def _placed(value: Any) -> Any:
+    """``value`` with places for all of ``[layer, call, output]`` in it."""
+    if isinstance(value, dict):
+        return {key: _placed(entry) for key, entry in value.items()}
+    if not isinstance(value, list):
+        return value
+    is_place = len(value) == 3 and isinstance(value[0], str) and all(type(number) is int for number in value[1:])
+    return _Place(*value) if is_place else [_placed(entry) for entry in value]
 
 
-def _histories(value: Any) -> Iterator[tuple[str, int, int]]:
-    if _is_history(value):
-        yield (value[0], int(value[1]), int(value[2]))
-    elif isinstance(value, list | dict):
-        for entry in value.values() if isinstance(value, dict) else value:
-            yield from _histories(entry)
+def _map_places(f: Callable[[_Place], Any], value: Any) -> Any:
+    """``value`` with ``f`` of every place in lists, tuples and dictionaries."""
+    if isinstance(value, _Place):
+        return f(value)
+    if isinstance(value, dict):
+        return {key: _map_places(f, entry) for key, entry in value.items()}
+    return [_map_places(f, entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _resolved(value: Any, tensors: dict[tuple[str, int, int], Symbolic]) -> Any:
-    """The structure with symbolic tensors in place of histories."""
-    if _is_history(value):
-        return tensors[value[0], int(value[1]), int(value[2])]
-    if isinstance(value, list):
-        return [_resolved(entry, tensors) for entry in value]
-    return {key: _resolved(entry, tensors) for key, entry in value.items()}
+def _places_in(value: Any) -> list[_Place]:
+    found: list[_Place] = []
+    _map_places(found.append, value)
+    return found
 
 
 # --- to Keras --------------------------------------------------------------------------------------------------

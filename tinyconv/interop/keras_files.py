@@ -30,6 +30,13 @@ _WEIGHTS, _CONFIG = "model.weights.h5", "config.json"
 _MOST_TEXT = 64 * 2**20  # bytes of a description
 _BEST_COMPRESSION = 1032
 
+# What these optimizers, with their usual settings, keep of each weight in Keras 3, in its order.
+_SLOTS = {
+    "SGD": ("velocity",), "Adam": ("m", "v"), "AdamW": ("m", "v"), "Adamax": ("m", "u"), "Lion": ("m",),
+    "RMSprop": ("square",), "Adagrad": ("accumulator",), "Adadelta": ("square", "step_square"),
+    "Ftrl": ("accumulator", "linear"),
+}  # fmt: skip
+
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"  # how the files begin
 
 
@@ -191,13 +198,14 @@ def make_model(contents: Contents) -> Model:
 def compile_as_stored(model: Model, contents: Contents) -> None:
     """Compile with what Keras stored; with a warning, leave the model as it is where that is not understood.
 
-    The state of Keras 3's SGD and Adam is taken over, so that training goes on; other optimizers begin afresh.
+    The state of most of Keras 3's optimizers is taken over, so that training goes on; others begin afresh.
     """
     training = contents.training
     if not training:
         return
     try:
-        given = {key: keras_config.plain(training.get(key)) for key in ("loss", "metrics", "loss_weights")}
+        keys = "loss", "metrics", "weighted_metrics", "loss_weights"
+        given = {key: keras_config.plain(training.get(key)) for key in keys}
         optimizer = keras_config.plain(training.get("optimizer", training.get("optimizer_config")))
         model.compile(optimizer=_known_arguments(optimizer), **given)
     except (ValueError, TypeError, KeyError) as error:
@@ -223,7 +231,7 @@ def _restore_optimizer(model: Model, arrays: list[Stored]) -> None:
     """Let the optimizer go on where Keras's stood, if its state is known to mean the same here."""
     optimizer, weights = model.optimizer, model.trainable_weights
     names = optimizer.slot_names
-    known = names in ((), ("velocity",), ("m", "v")) and type(optimizer).__name__ in ("SGD", "Adam")
+    known = names in ((), _SLOTS.get(type(optimizer).__name__))
     slots = [(weight, name) for weight in weights for name in names]
     own = arrays[len(arrays) - len(slots) :]
     if not known or [array.shape for array in own] != [weight.shape for weight, _ in slots]:

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyconv.interop import hdf5
-from tinyconv.layers.base import Layer, Parameter, _snake
+from tinyconv.layers.base import Layer
+from tinyconv.layers.module import Parameter
 from tinyconv.models import Functional, Sequential
 from tinyconv.models.weights import Stored, Transfer, weight_names
+from tinyconv.registry import snake_case
 
 WRITTEN_AS = "3.0.0"  # the version of Keras whose layout is written
 
@@ -157,7 +159,7 @@ def _places(model: Layer) -> list[_Place]:
         counts: Counter[str] = Counter()
         for value in values:
             if isinstance(value, Layer):
-                base = _snake(type(value).__name__)
+                base = snake_case(type(value).__name__)
                 visit(value, f"{path}{base}{f'_{counts[base]}' if counts[base] else ''}/")
                 counts[base] += 1
             elif isinstance(value, list | tuple | dict):

@@ -18,7 +18,7 @@ from tinyconv.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from tinyconv.layers.base import LAYERS, Layer, Parameter, Symbolic
+from tinyconv.layers.base import LAYERS, Layer
 from tinyconv.layers.blocks import InceptionModule, ResidualUnit, SqueezeExcite
 from tinyconv.layers.convolution import (
     Conv1D,
@@ -34,20 +34,9 @@ from tinyconv.layers.convolution import (
     SeparableConv1D,
     SeparableConv2D,
 )
-from tinyconv.layers.core import (
-    Activation,
-    Dense,
-    Embedding,
-    Flatten,
-    Identity,
-    Input,
-    InputLayer,
-    Lambda,
-    Masking,
-    Permute,
-    RepeatVector,
-    Reshape,
-)
+from tinyconv.layers.core import Activation, Dense, Identity, Input, InputLayer, Lambda
+from tinyconv.layers.embedding import Embedding, Masking
+from tinyconv.layers.graph import Symbolic
 from tinyconv.layers.merging import (
     Add,
     Average,
@@ -66,6 +55,7 @@ from tinyconv.layers.merging import (
     multiply,
     subtract,
 )
+from tinyconv.layers.module import Parameter
 from tinyconv.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -96,6 +86,7 @@ from tinyconv.layers.pooling import (
     MaxPooling3D,
 )
 from tinyconv.layers.preprocessing import CategoryEncoding, CenterCrop, Normalization, Rescaling, Resizing
+from tinyconv.layers.rearranging import Flatten, Permute, RepeatVector, Reshape
 from tinyconv.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import activations, constraints, initializers, ops, regularizers
+from tinyconv import activations, ops
 from tinyconv.layers.base import Layer, Shape
 from tinyconv.tensor import Tensor
 
@@ -112,9 +112,7 @@ class PReLU(Elementwise):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        self._describe("alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
         axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes
         self.shared_axes = None if axes is None else tuple(axes)
 
@@ -133,9 +131,7 @@ class PReLU(Elementwise):
             raise ValueError(
                 f"expected a known size on every axis but shared_axes={self.shared_axes}. Received: shape {input_shape}"
             )
-        self.alpha = self.add_weight(
-            known, self.alpha_initializer, "alpha", True, self.alpha_regularizer, self.alpha_constraint
-        )
+        self.alpha = self._make("alpha", known)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.where(inputs >= 0, inputs, self.alpha * inputs)

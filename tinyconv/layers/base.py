@@ -1,8 +1,6 @@
-"""``Layer``: weights, a ``build`` that makes them once shapes are known, and a ``call`` that computes with operations.
+"""``Layer``: a ``Module`` with a ``build`` that makes the weights once shapes are known, and a ``call`` that computes.
 
-A layer keeps every constructor argument in an attribute of the same name; that is all ``get_config`` needs. Weights are
-``Parameter`` tensors in the order of their creation. Layers that are attributes of a layer (or lie in its lists and
-dictionaries) are its children: their weights are its weights.
+A layer keeps every constructor argument in an attribute of the same name; that is all ``get_config`` needs.
 """
 
 from __future__ import annotations
@@ -11,15 +9,14 @@ import functools
 import inspect
 import warnings
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from tinyconv import activations, backends, config, constraints, initializers, registry, regularizers
+from tinyconv import activations, backends, config, registry, regularizers
 from tinyconv.device import device
 from tinyconv.layers.graph import (
     Call,
@@ -35,50 +32,20 @@ from tinyconv.layers.graph import (
     symbols_in,
     tensors_in,
 )
+from tinyconv.layers.module import Module
+from tinyconv.layers.module import Parameter as Parameter
 from tinyconv.masking import Masked, mask_of, with_mask
-from tinyconv.metrics.base import Metric
 from tinyconv.registry import snake_case
 from tinyconv.tensor import Tensor, no_grad
 
-_snake = snake_case
-
-_training: ContextVar[bool] = ContextVar("tinyconv_training", default=False)
-_names: Counter[str] = Counter()
-
-# Called with the shape of every weight before its memory is taken: files that only claim sizes are refused here.
-before_weight: ContextVar[Callable[[tuple[int, ...]], None] | None] = ContextVar("tinyconv_before_weight", default=None)
-
-
-class Parameter(Tensor):
-    """A weight: a leaf tensor with a name and what the training loop must know about it.
-
-    Attributes
-    ----------
-    trainable : bool
-        Whether an optimizer may change it (moving statistics are not trainable).
-    regularizer, constraint : callable or None
-        Penalty added to the loss; projection applied after each update.
-    """
-
-    def __init__(
-        self,
-        data: Any,
-        name: str | None = None,
-        trainable: bool = True,
-        regularizer: Callable[[Tensor], Tensor] | None = None,
-        constraint: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
-        super().__init__(data, requires_grad=trainable, name=name)
-        self.trainable = trainable
-        self.regularizer = regularizer
-        self.constraint = constraint
+_training: ContextVar[bool | None] = ContextVar("tinyconv_training", default=None)  # None: outside of all calls
 
 
 class LayerError(ValueError):
     """A ``ValueError`` whose message names the layer in which it arose."""
 
 
-class Layer:
+class Layer(Module):
     """Base class of layers.
 
     Parameters
@@ -90,9 +57,12 @@ class Layer:
     dtype : str, optional
         Float type of weights and computation; ``config.floatx()`` by default.
     input_shape : tuple of int, optional
-        Shape of one sample, without the batch axis: lets the first layer of a ``Sequential`` build at once.
+        Shape of one sample, without the batch axis: lets the first layer of a ``Sequential`` build at once. Keras 2's
+        ``input_dim=n`` is accepted for ``(n,)``.
     activity_regularizer : str or object, optional
         Penalty on the outputs, divided by the number of samples.
+    autocast : bool, optional
+        Whether inputs are converted to the layer's dtype, integers too: they are unless the class says otherwise.
 
     Notes
     -----
@@ -120,6 +90,7 @@ class Layer:
     _call_arguments: tuple[str, ...] = ("inputs",)  # names of the arguments of ``call``
     _wants_training = _wants_mask = False  # whether these are among them
     _makes_masks = False  # whether ``compute_mask`` does more than to hand masks on
+    _has_own_graph = False  # whether input and output shapes are those of the layer's own graph, not of its calls
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -139,21 +110,19 @@ class Layer:
         dtype: Any = None,
         input_shape: Sequence[int | None] | None = None,
         activity_regularizer: Any = None,
+        autocast: bool | None = None,
         **unknown: Any,
     ) -> None:
+        if "input_dim" in unknown:  # of Keras 2
+            input_shape = (unknown.pop("input_dim"),)
         if unknown:
             raise TypeError(f"{type(self).__name__} got unknown arguments. Received: {', '.join(sorted(unknown))}")
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
-            raise ValueError(f"name must be a non-empty string without '/'. Received: {name!r}")
-        self.name = name or _unique_name(type(self).__name__)
-        self.dtype = np.dtype(dtype or config.floatx()).name
-        self.input_shape_hint = None if input_shape is None else (None, *input_shape)
+        super().__init__(name, trainable, dtype)
+        self.input_shape_hint = None if input_shape is None else (None, *as_sizes(input_shape, "input_shape"))
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.built = False
-        self._trainable = bool(trainable)
-        self._parameters: list[Parameter] = []
-        self._added_losses: list[Tensor] = []
-        self._shapes: tuple[Any, Any] | None = None  # of the last call: inputs and outputs
+        if autocast is not None:
+            self.autocast = autocast
+        self._shapes: tuple[Any, Any] | None = None  # inputs and outputs, in a graph or else of the last call
         self._uses: list[weakref.ref[Call | Symbolic]] = []  # places in graphs, which own them
 
     # --- what subclasses define --------------------------------------------------------------------------------
@@ -177,132 +146,6 @@ class Layer:
         """The mask of the outputs, from inputs and their mask: that mask, by default."""
         return mask
 
-    # --- weights -----------------------------------------------------------------------------------------------
-
-    def add_weight(
-        self,
-        shape: Sequence[int] = (),
-        initializer: Any = None,
-        name: str = "weight",
-        trainable: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        dtype: Any = None,
-    ) -> Parameter:
-        """Create a weight of ``shape``; ``initializer`` defaults to Glorot uniform, ``dtype`` to the layer's."""
-        dtype = self.dtype if dtype is None else np.dtype(dtype).name
-        if (check := before_weight.get()) is not None:
-            check(tuple(shape))
-        initialize = initializers.get("glorot_uniform" if initializer is None else initializer)
-        fresh = type(initialize).__module__ == initializers.__name__  # others may keep the array that they give
-        parameter = Parameter(
-            np.array(initialize(tuple(shape), dtype), dtype=dtype, copy=None if fresh else True),
-            name,
-            trainable,
-            regularizers.get(regularizer),
-            constraints.get(constraint),
-        )
-        parameter.requires_grad = trainable and self._trainable
-        self._parameters.append(parameter)
-        return parameter
-
-    @property
-    def children(self) -> list[Layer]:
-        """Layers held in attributes, or in lists, tuples and dictionaries there, each once, in order."""
-        return list(_find(Layer, list(vars(self).values()), {}).values())
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All weights: the layer's own in order of creation, then its children's."""
-        found = {id(p): p for p in self._parameters}
-        for child in self.children:
-            found.update((id(p), p) for p in child.weights)
-        return list(found.values())
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        """Weights that training changes: none of them when the layer itself is frozen."""
-        return [p for p in self.weights if p.requires_grad] if self._trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        """Weights that training leaves alone: frozen ones and moving statistics."""
-        return [p for p in self.weights if not p.requires_grad] if self._trainable else self.weights
-
-    variables = weights
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights may be trained; setting it sets all children too."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for parameter in self._parameters:
-            parameter.requires_grad = self._trainable and parameter.trainable
-        for child in self.children:
-            child.trainable = value
-
-    def count_params(self) -> int:
-        """Number of scalars in all weights."""
-        self._require_built()
-        return sum(p.size for p in self.weights)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights as NumPy arrays, in order."""
-        return [p.numpy().copy() for p in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Overwrite all weights with arrays of the same number, order and shapes."""
-        self._require_built()
-        own = self.weights
-        shapes = [np.shape(w) for w in weights]
-        if shapes != [p.shape for p in own]:
-            raise ValueError(
-                f"{self._title} expected {len(own)} weights of shapes {[p.shape for p in own]}. Received: {shapes}"
-            )
-        for parameter, values in zip(own, weights, strict=True):
-            parameter.assign(np.asarray(values, dtype=parameter.dtype))
-
-    # --- losses ------------------------------------------------------------------------------------------------
-
-    def add_loss(self, loss: Tensor | Sequence[Tensor]) -> None:
-        """Add a scalar computed in ``call``, or a list of them, to what training minimises."""
-        losses: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
-        for one in losses:
-            if not isinstance(one, Tensor) or one.shape:
-                raise ValueError(f"{self._title} expected a scalar tensor in add_loss. Received: {one!r}")
-        self._added_losses += losses
-
-    @property
-    def losses(self) -> list[Tensor]:
-        """Penalties of this layer and its children: of regularizers, and those of the last call's ``add_loss``."""
-        penalties = [p.regularizer(p) for p in self.trainable_weights if p.regularizer is not None]
-        return [*penalties, *self._losses_added_below()]
-
-    def _losses_added_below(self) -> list[Tensor]:
-        found = {id(loss): loss for loss in self._added_losses}
-        for child in self.children:
-            found.update((id(loss), loss) for loss in child._losses_added_below())
-        return list(found.values())
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """Metrics held in attributes, or in lists and dictionaries there: this layer's own, then its children's.
-
-        ``fit`` and ``evaluate`` report those that ``call`` updates beside the compiled ones.
-        """
-        return self._metrics_held()
-
-    def _metrics_held(self) -> list[Metric]:
-        found = _find(Metric, list(vars(self).values()), {})
-        for child in self.children:
-            found.update((id(metric), metric) for metric in child._metrics_held())
-        return list(found.values())
-
     # --- calling -----------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, training: bool | None = None, **options: Any) -> Any:
@@ -317,8 +160,10 @@ class Layer:
         if more:
             others, options = map_tensors(self._prepare_other, others), map_tensors(self._prepare_other, options)
             shapes = self._other_shapes(others, options)
-        self._added_losses.clear()
-        token = _training.set(_training.get() if training is None else bool(training))
+        outer = _training.get()
+        if outer is None:
+            self._forget_losses()
+        token = _training.set(bool(outer if training is None else training))
         try:
             self._ensure_built(input_shape, shapes)
             if self._wants_training:
@@ -333,11 +178,17 @@ class Layer:
         except LayerError:
             raise
         except ValueError as error:
-            raise LayerError(f"{self._title}: {error}") from error
+            raise self._named(error) from error
         finally:
             _training.reset(token)
-        self._shapes = _together(input_shape, shapes), map_structure(_shape_of, outputs)
+        if not (self._has_own_graph or self._uses):
+            self._shapes = _together(input_shape, shapes), map_structure(_shape_of, outputs)
         return outputs
+
+    def _named(self, error: ValueError) -> LayerError:
+        """An error that says in which layer it arose."""
+        text = str(error)
+        return LayerError(text if text.startswith(self._title) else f"{self._title}: {text}")
 
     def _first_argument(self, options: dict[str, Any]) -> Any:
         """What ``call`` expects first, taken out of arguments that were all given by name."""
@@ -378,12 +229,15 @@ class Layer:
     def _fill_in_masks(self, inputs: Any, others: Sequence[Any], options: dict[str, Any]) -> Any:
         """Give ``call`` the masks of its arguments, where it asks for them; returns that of the inputs."""
         mask = mask_of(inputs) if isinstance(inputs, Tensor) else _none_if_all_are(map_structure(mask_of, inputs))
-        if options.get("mask") is not None:
-            return options["mask"]
-        if self._wants_mask:
+        wanted = self._call_arguments[1 + len(others) :]  # what is not given by position
+        by_position = self._wants_mask and "mask" not in wanted
+        given = others[self._call_arguments.index("mask") - 1] if by_position else options.get("mask")
+        if given is not None:
+            return given
+        if "mask" in wanted:
             options["mask"] = mask
         for name, x in zip(self._call_arguments, (inputs, *others), strict=False):
-            if f"{name}_mask" in self._call_arguments and options.get(f"{name}_mask") is None:
+            if f"{name}_mask" in wanted and options.get(f"{name}_mask") is None:
                 options[f"{name}_mask"] = _none_if_all_are(map_tensors(mask_of, x))
         return mask
 
@@ -416,10 +270,11 @@ class Layer:
         except LayerError:
             raise
         except ValueError as error:
-            raise LayerError(f"{self._title}: {error}") from error
+            raise self._named(error) from error
         call = Call(self, args, options, shapes)
-        input_shape = map_structure(_shape_of, args[0])
-        self._shapes = _together(input_shape, self._other_shapes(args[1:], options)), shapes
+        if not self._has_own_graph:
+            input_shape = map_structure(_shape_of, args[0])
+            self._shapes = _together(input_shape, self._other_shapes(args[1:], options)), shapes
         self._uses = [*(use for use in self._uses if use() is not None), weakref.ref(call)]
         return call.outputs
 
@@ -427,9 +282,13 @@ class Layer:
         """Shapes of the outputs for arguments with symbolic tensors; builds the layer if need be."""
         input_shape, shapes = map_structure(_shape_of, args[0]), self._other_shapes(args[1:], options)
         self._ensure_built(input_shape, shapes)
-        if shapes and type(self).compute_output_shape is Layer.compute_output_shape:
+        if not self._knows_shapes():
             return self._try_out(args, options)
         return as_shapes(self._by_shapes(self.compute_output_shape, input_shape, shapes))
+
+    def _knows_shapes(self) -> bool:
+        """Whether ``compute_output_shape`` needs no trial run, which here is one with the dtypes and options given."""
+        return type(self).compute_output_shape is not Layer.compute_output_shape
 
     def _try_out(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Shapes of the outputs of a trial run, with zeros in place of the symbolic tensors in the arguments."""
@@ -440,12 +299,19 @@ class Layer:
                 return Tensor(np.zeros([x.shape[0] or 1, *sizes] if x.shape else [], x.dtype))
 
             inputs, *others = map_symbols(zeros, args)
-            further = {"training": False} if self._wants_training else {}
-            further.update(map_tensors(self._prepare_other, map_symbols(zeros, options)))
-            with no_grad():
-                return self.call(
-                    map_structure(self._prepare, inputs), *map_tensors(self._prepare_other, others), **further
-                )
+            further = map_tensors(self._prepare_other, map_symbols(zeros, options))
+            further.pop("training", None)
+            if self._wants_training:
+                further["training"] = False
+            token = _training.set(False)  # nothing is learned from zeros
+            try:
+                with no_grad():
+                    return self.call(
+                        map_structure(self._prepare, inputs), *map_tensors(self._prepare_other, others), **further
+                    )
+            finally:
+                _training.reset(token)
+                self._forget_losses()
 
         symbols = list(symbols_in((args, options)))
         batched = any(not x.shape or x.shape[0] is None for x in symbols)
@@ -463,15 +329,14 @@ class Layer:
         self.check_input(input_shape)
         if not self.built:
             before = None if self._trainable else self.children
-            self._by_shapes(self.build, input_shape, shapes or {})
+            self._build(input_shape, shapes or {})
             for child in self.children if before is not None else ():
                 if not any(child is old for old in before or ()):  # made by build, after this layer was frozen
                     child.trainable = False
         self.built = True
 
-    def _require_built(self) -> None:
-        if not self.built:
-            raise ValueError(f"{self._title} has no weights yet: call it on data, or give it an input shape, first")
+    def _build(self, input_shape: Any, shapes: dict[str, Any]) -> None:
+        self._by_shapes(self.build, input_shape, shapes)
 
     @property
     def input(self) -> Any:
@@ -503,12 +368,12 @@ class Layer:
 
     @property
     def input_shape(self) -> Any:
-        """Shape of the inputs, batch axis ``None``."""
+        """Shape of the inputs in a graph, else in the last call; ``None`` for sizes that may vary, as of batches."""
         return self._known_shapes()[0]
 
     @property
     def output_shape(self) -> Any:
-        """Shape of the outputs, batch axis ``None``."""
+        """Shape of the outputs in a graph, else in the last call; ``None`` for sizes that may vary, as of batches."""
         return self._known_shapes()[1]
 
     def _known_shapes(self) -> tuple[Any, Any]:
@@ -518,7 +383,7 @@ class Layer:
 
     def _check_ndim(self, input_shape: Shape, ndim: int, meaning: str) -> None:
         """Raise unless inputs have ``ndim`` axes; ``meaning`` names them."""
-        if len(input_shape) != ndim:
+        if not isinstance(input_shape, tuple) or len(input_shape) != ndim:
             raise LayerError(f"{self._title} expected {ndim} axes {meaning}. Received: shape {input_shape}")
 
     def _check_axis(self, input_shape: Shape, axis: int, size: int) -> None:
@@ -528,27 +393,33 @@ class Layer:
                 f"{self._title} was built for {size} channels or features on axis {axis}. Received: shape {input_shape}"
             )
 
-    @property
-    def _title(self) -> str:
-        return f"{type(self).__name__} {self.name!r}"
-
     # --- configuration -----------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as plain data; ``from_config`` makes an equal layer (without its weights)."""
-        missing = [name for name in _constructor_arguments(type(self)) if not hasattr(self, name)]
+        names = self._own_arguments()
+        missing = [name for name in names if not hasattr(self, name)]
         if missing:
             raise LayerError(
                 f"{self._title} cannot be saved: expected an attribute for each argument of its constructor, or a "
                 f"get_config of its own. Received: no attribute {', '.join(map(repr, missing))}"
             )
-        values = {name: registry.serialize(getattr(self, name)) for name in _constructor_arguments(type(self))}
-        base: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        return {**self._common_config(), **{name: registry.serialize(getattr(self, name)) for name in names}}
+
+    def _own_arguments(self) -> dict[str, Any]:
+        """Names and defaults of the constructor arguments that describe this layer, beside those of every layer."""
+        return _constructor_arguments(type(self))
+
+    def _common_config(self) -> dict[str, Any]:
+        """The arguments that every layer takes."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.autocast != type(self).autocast:
+            config["autocast"] = self.autocast
         if self.input_shape_hint:
-            base["input_shape"] = list(self.input_shape_hint[1:])
+            config["input_shape"] = list(self.input_shape_hint[1:])
         if self.activity_regularizer is not None:
-            base["activity_regularizer"] = registry.serialize(self.activity_regularizer)
-        return {**base, **values}
+            config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -559,25 +430,29 @@ class Layer:
         """
         parameters = inspect.signature(cls.__init__).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return cls(**config)
+            layer = cls(**config)
+            if not layer.trainable:
+                layer.trainable = False  # its inner layers too, of which the configuration tells nothing
+            return layer
         common = {name: value for name, value in config.items() if name in _COMMON and name not in parameters}
         layer = cls(**{name: value for name, value in config.items() if name not in common})
         plain = Layer(**{"name": "plain", **common})  # which checks them
         for name in common:
             attribute = "input_shape_hint" if name == "input_shape" else name
-            setattr(layer, attribute, getattr(plain, attribute))
+            value = getattr(plain, attribute)
+            if value != getattr(layer, attribute):  # what the constructor froze inside stays frozen
+                setattr(layer, attribute, value)
         return layer
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_uses": []}  # weak references cannot be pickled
 
     def __repr__(self) -> str:
-        known = [name for name in _constructor_arguments(type(self)) if hasattr(self, name)]
-        arguments = {name: getattr(self, name) for name in known}
+        given = [(name, getattr(self, name, default), default) for name, default in self._own_arguments().items()]
         shown = [
             f"{name}={getattr(value, '__name__', None) or repr(value)}"
-            for name, value in arguments.items()
-            if not _is_default(value, _constructor_arguments(type(self))[name])
+            for name, value, default in given
+            if not _is_default(value, default)
         ]
         return f"{type(self).__name__}({', '.join([*shown, f'name={self.name!r}'])})"
 
@@ -593,19 +468,15 @@ def activation_of(identifier: Any) -> Callable[..., Any]:
 # --- helpers ---------------------------------------------------------------------------------------------------
 
 
-_COMMON = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")  # what every layer takes
+def as_sizes(shape: Any, name: str) -> tuple[int | None, ...]:
+    """The shape of one sample as a tuple, else ``ValueError``."""
+    whole = isinstance(shape, Sequence) and not isinstance(shape, str)
+    if not whole or not all(n is None or (isinstance(n, int | np.integer) and n >= 0) for n in shape):
+        raise ValueError(f"{name} must be a tuple of integers or None, the shape of one sample. Received: {shape!r}")
+    return tuple(shape)
 
 
-def reset_names() -> None:
-    """Start the numbering of automatic layer names afresh."""
-    _names.clear()
-
-
-def _unique_name(class_name: str) -> str:
-    """``MaxPooling2D`` -> ``max_pooling2d``, ``max_pooling2d_1``, ..."""
-    base = snake_case(class_name)
-    _names[base] += 1
-    return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
+_COMMON = ("name", "trainable", "dtype", "input_shape", "activity_regularizer", "autocast")  # what every layer takes
 
 
 def _once(build: Callable[..., None]) -> Callable[..., None]:
@@ -613,9 +484,15 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(build)
     def build_once(self: Layer, input_shape: Any = None, *args: Any, **shapes: Any) -> None:
-        if not self.built:
+        if self.built:
+            return
+        count = len(self._parameters)
+        try:
             build(self, input_shape, *args, **shapes)
-            self.built = self.built or input_shape is not None
+        except BaseException:
+            del self._parameters[count:]  # the next attempt makes them again
+            raise
+        self.built = self.built or input_shape is not None
 
     return build_once
 
@@ -649,19 +526,6 @@ def _is_default(value: Any, default: Any) -> bool:
     if isinstance(default, str) and not isinstance(value, str):
         return repr(value) == f"{type(value).__name__}()" and snake_case(type(value).__name__) == default
     return bool(np.array_equal(value, default) or np.array_equal(value, (default, default)))
-
-
-_CONTAINERS = (list, tuple, dict)
-
-
-def _find(kind: type, values: Iterable[Any], found: dict[int, Any]) -> dict[int, Any]:
-    """What is of a ``kind`` among values, and in containers there, by id; quick, as every step asks for layers."""
-    for value in values:
-        if isinstance(value, kind):
-            found.setdefault(id(value), value)
-        elif isinstance(value, _CONTAINERS) and value:
-            _find(kind, value.values() if isinstance(value, dict) else value, found)
-    return found
 
 
 def _device_of(inputs: Any) -> AbstractContextManager[Any]:

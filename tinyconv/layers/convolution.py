@@ -8,14 +8,14 @@ Letters: ``N`` batch, ``D H W`` depth, height and width, ``C`` input channels, `
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
 from tinyconv.geometry import make_transposed_window, make_window
-from tinyconv.layers.base import Parameter, Shape
+from tinyconv.layers.base import Shape
 from tinyconv.layers.core import Affine
 from tinyconv.layers.images import (
     ImageLayer,
@@ -36,6 +36,8 @@ class WindowLayer(Affine, ImageLayer):
     """
 
     causal = False  # whether there is padding="causal"
+    filters: int
+    strict = False
 
     def __init__(
         self, kernel_size: Any, strides: Any = 1, padding: Any = "valid", dilation_rate: Any = 1, **options: Any
@@ -66,6 +68,11 @@ class WindowLayer(Affine, ImageLayer):
             return self.padding
         return padding_of_row(self.padding, self.dilation_rate[0] * (self.kernel_size[0] - 1))
 
+    def _slide(self, operation: Callable[..., Tensor], inputs: Tensor, *kernels: Tensor, **settings: Any) -> Tensor:
+        """``operation`` on lifted inputs and kernels, lowered, and the activation."""
+        y = operation(self._lift(inputs), *map(self._lifted, kernels), self.bias, **self._geometry(), **settings)
+        return self._finish(self._lower(y))
+
     def _geometry(self) -> dict[str, Any]:
         """Strides, padding and dilations of the operation on lifted inputs."""
         one = (1,) if self._is_row else ()
@@ -74,9 +81,9 @@ class WindowLayer(Affine, ImageLayer):
             "dilations": (*one, *self.dilation_rate), "data_format": self.data_format,
         }  # fmt: skip
 
-    def _output_size(self, size: Shape, strict: bool = False) -> Shape:
+    def _output_size(self, size: Shape) -> Shape:
         """Sizes of the result for those of the input, ``None`` where unknown."""
-        strict = strict and None not in size
+        strict = self.strict and None not in size
 
         def make(padding: Any, size: Any, kernel: Any, strides: Any, dilations: Any) -> Sequence[int]:
             return make_window(size, kernel, strides, padding, dilations, strict).output_size(size)
@@ -87,6 +94,13 @@ class WindowLayer(Affine, ImageLayer):
 
         # A window of kernel times dilation cells always fits: it stands for sizes that are not known.
         return map_sizes(f, size, [k * d for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)])
+
+    def _output_channels(self, channels: int | None) -> int | None:
+        return self.filters
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        channels = self._output_channels(input_shape[self._channel_axis])
+        return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), channels)
 
 
 class Convolution(WindowLayer):
@@ -132,14 +146,7 @@ class Convolution(WindowLayer):
 
     def call(self, inputs: Tensor) -> Tensor:
         convolve = ops.conv3d if len(self.axes) == 3 else ops.conv2d
-        y = convolve(
-            self._lift(inputs), self._lifted(self.kernel), self.bias, groups=self.groups, strict=self.strict,
-            **self._geometry(),
-        )  # fmt: skip
-        return self._finish(self._lower(y))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self._layout(input_shape[0], *self._output_size(self._size(input_shape), self.strict), self.filters)
+        return self._slide(convolve, inputs, self.kernel, groups=self.groups, strict=self.strict)
 
 
 class Conv2D(Convolution):
@@ -307,15 +314,10 @@ class DepthwiseConv2D(WindowLayer):
         self._make_bias((channels * self.depth_multiplier,))
 
     def call(self, inputs: Tensor) -> Tensor:
-        kernel = self._lifted(self.depthwise_kernel)
-        return self._finish(
-            self._lower(ops.depthwise_conv2d(self._lift(inputs), kernel, self.bias, **self._geometry()))
-        )
+        return self._slide(ops.depthwise_conv2d, inputs, self.depthwise_kernel)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        channels = input_shape[self._channel_axis]
-        filters = None if channels is None else channels * self.depth_multiplier
-        return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), filters)
+    def _output_channels(self, channels: int | None) -> int | None:
+        return None if channels is None else channels * self.depth_multiplier
 
 
 class DepthwiseConv1D(DepthwiseConv2D):
@@ -411,12 +413,7 @@ class SeparableConv2D(WindowLayer):
         self._make_bias((self.filters,))
 
     def call(self, inputs: Tensor) -> Tensor:
-        depthwise, pointwise = self._lifted(self.depthwise_kernel), self._lifted(self.pointwise_kernel)
-        y = ops.separable_conv2d(self._lift(inputs), depthwise, pointwise, self.bias, **self._geometry())
-        return self._finish(self._lower(y))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
+        return self._slide(ops.separable_conv2d, inputs, self.depthwise_kernel, self.pointwise_kernel)
 
 
 class SeparableConv1D(SeparableConv2D):
@@ -507,13 +504,11 @@ class Conv2DTranspose(WindowLayer):
     def call(self, inputs: Tensor) -> Tensor:
         extra = self.output_padding
         convolve = ops.conv3d_transpose if len(self.axes) == 3 else ops.conv2d_transpose
-        y = convolve(
-            self._lift(inputs), self._lifted(self.kernel), self.bias,
-            output_padding=(0, *extra) if extra and self._is_row else extra, **self._geometry(),
-        )  # fmt: skip
-        return self._finish(self._lower(y))
+        return self._slide(
+            convolve, inputs, self.kernel, output_padding=(0, *extra) if extra and self._is_row else extra
+        )
 
-    def _output_size(self, size: Shape, strict: bool = False) -> Shape:
+    def _output_size(self, size: Shape) -> Shape:
         def make(padding: Any, size: Any, kernel: Any, strides: Any, dilations: Any, extra: Any) -> Sequence[int]:
             return make_transposed_window(size, kernel, strides, padding, dilations, extra)[1]
 
@@ -524,9 +519,6 @@ class Conv2DTranspose(WindowLayer):
             )
 
         return map_sizes(f, size, [1000] * len(size))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
 
 
 class Conv1DTranspose(Conv2DTranspose):
@@ -641,7 +633,7 @@ class LocallyConnected2D(WindowLayer):
             size = "length" if self._is_row else "image size"
             raise ValueError(f"the {size} must be known. Received: shape {input_shape}")
         cells = math.prod(self.kernel_size) * self._channels(input_shape)
-        self.kernel: Parameter = self._make("kernel", (math.prod(places), cells, self.filters))  # type: ignore[arg-type]
+        self.kernel = self._make("kernel", (math.prod(places), cells, self.filters))  # type: ignore[arg-type]
         self._make_bias((*places, self.filters))  # type: ignore[arg-type]
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -659,9 +651,6 @@ class LocallyConnected2D(WindowLayer):
         y = y if self.bias is None else y + self.bias
         y = ops.transpose(y, (0, 3, 1, 2)) if self.data_format == "channels_first" else y
         return self._finish(self._lower(y))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self._layout(input_shape[0], *self._output_size(self._size(input_shape)), self.filters)
 
 
 class LocallyConnected1D(LocallyConnected2D):

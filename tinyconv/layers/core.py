@@ -1,18 +1,22 @@
-"""Inputs, dense layers, activations, and layers that only rearrange."""
+"""The layers that every network has: inputs, dense layers, activations, and functions of one's own."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinyconv import activations, backends, constraints, initializers, ops, regularizers
-from tinyconv.layers.base import Layer, Parameter, activation_of
+from tinyconv import activations, ops, registry
+from tinyconv.layers.base import Layer, activation_of, as_sizes
+from tinyconv.layers.embedding import Embedding as Embedding  # Keras has these here too
+from tinyconv.layers.embedding import Masking as Masking
 from tinyconv.layers.graph import Shape, Symbolic
-from tinyconv.layers.images import ImageLayer, as_count
+from tinyconv.layers.images import as_count
+from tinyconv.layers.module import Parameter
+from tinyconv.layers.rearranging import Flatten as Flatten
+from tinyconv.layers.rearranging import Permute as Permute
+from tinyconv.layers.rearranging import RepeatVector as RepeatVector
+from tinyconv.layers.rearranging import Reshape as Reshape
 from tinyconv.tensor import Tensor
 
 
@@ -78,14 +82,12 @@ class InputLayer(Layer):
         **options: Any,
     ) -> None:
         if batch_shape is not None:
-            batch_size, *sample = batch_shape
-            shape = sample
+            batch_size, *shape = as_sizes(batch_shape, "batch_shape") or (None,)
         shape = options.pop("input_shape", None) if shape is None else shape
         super().__init__(dtype=dtype, **options)
-        sizes = [batch_size, *shape] if isinstance(shape, Sequence) else ["unknown"]
-        if not all(n is None or (isinstance(n, int | np.integer) and n >= 0) for n in sizes) or shape is None:
-            raise ValueError(f"Input needs the shape of one sample, a tuple of integers or None. Received: {shape!r}")
-        self.shape, self.batch_size = tuple(shape), batch_size
+        self.shape, self.batch_size = as_sizes(shape, "shape"), batch_size
+        if batch_size is not None:
+            as_count(batch_size, "batch_size")
         self.batch_shape: Shape = (batch_size, *self.shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -130,18 +132,6 @@ class Affine(Layer):
         self.use_bias = bool(use_bias)
         self._describe("bias", bias_initializer, bias_regularizer, bias_constraint)
 
-    def _describe(self, weight: str, initializer: Any, regularizer: Any, constraint: Any) -> None:
-        """Keep how ``weight`` begins and what holds for it, as ``weight_initializer`` and so on."""
-        setattr(self, f"{weight}_initializer", initializers.get(initializer))
-        setattr(self, f"{weight}_regularizer", regularizers.get(regularizer))
-        setattr(self, f"{weight}_constraint", constraints.get(constraint))
-
-    def _make(self, weight: str, shape: Sequence[int], name: str | None = None) -> Parameter:
-        """Create the weight that ``_describe`` told about."""
-        how = (getattr(self, f"{weight}_{what}") for what in ("initializer", "regularizer", "constraint"))
-        initializer, regularizer, constraint = how
-        return self.add_weight(shape, initializer, name or weight, regularizer=regularizer, constraint=constraint)
-
     def _make_bias(self, shape: Sequence[int]) -> None:
         self.bias = self._make("bias", shape) if self.use_bias else None
 
@@ -168,7 +158,7 @@ class Dense(Affine):
     kernel_constraint, bias_constraint : str or object, optional
         Projections applied after each update.
     **options
-        ``name``, ``trainable``, ``dtype``, ``input_shape``, as for every layer; or Keras 2's ``input_dim``.
+        ``name``, ``trainable``, ``dtype``, ``input_shape``, as for every layer.
 
     Inputs: (N, ..., features). Outputs: (N, ..., units).
     Weights: kernel (features, units), bias (units,).
@@ -202,8 +192,6 @@ class Dense(Affine):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        if "input_dim" in options:
-            options["input_shape"] = (options.pop("input_dim"),)
         super().__init__(
             activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer, bias_constraint, **options
         )
@@ -261,118 +249,6 @@ class Activation(Layer):
         return input_shape
 
 
-class Flatten(Layer):
-    """All values of a sample on one axis.
-
-    Parameters
-    ----------
-    data_format : str, optional
-        With ``"channels_first"`` channels are moved to the end first, so that both formats give the same order.
-
-    Inputs: (N, ...). Outputs: (N, features).
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> tc.layers.Flatten()(np.zeros((2, 7, 7, 50))).shape
-    (2, 2450)
-    """
-
-    def __init__(self, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.data_format = ImageLayer(data_format).data_format
-
-    def check_input(self, input_shape: Shape) -> None:
-        if not input_shape:
-            raise ValueError("expected at least 1 axis (batch, ...). Received: shape ()")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        if self.data_format == "channels_first" and inputs.ndim > 2:
-            inputs = ops.moveaxis(inputs, 1, -1)
-        return ops.reshape(inputs, (len(inputs), math.prod(inputs.shape[1:])))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape[0], _product(input_shape[1:])
-
-
-class Reshape(Layer):
-    """Samples in another shape, values in the same order.
-
-    Parameters
-    ----------
-    target_shape : tuple of int
-        Shape of one sample of the output; one entry may be -1 and follows from the others.
-
-    Inputs: (N, ...). Outputs: (N, *target_shape).
-
-    Raises
-    ------
-    ValueError
-        When samples do not have as many values as ``target_shape``.
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> tc.layers.Reshape((2, -1))(np.zeros((5, 12))).shape
-    (5, 2, 6)
-    """
-
-    def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
-        super().__init__(**options)
-        entries: list[int] = [target_shape] if isinstance(target_shape, int) else list(target_shape)
-        if any(not isinstance(n, int | np.integer) or n < -1 for n in entries) or entries.count(-1) > 1:
-            raise ValueError(
-                f"target_shape must hold integers >= 0 and at most one -1. Received: {tuple(target_shape)}"
-            )
-        self.target_shape = tuple(int(n) for n in entries)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        shape = self.compute_output_shape(inputs.shape)
-        return ops.reshape(inputs, (len(inputs), *(n or 0 for n in shape[1:])))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size, known = _product(input_shape[1:]), math.prod(n for n in self.target_shape if n != -1)
-        free = -1 in self.target_shape
-        if size is None:
-            return input_shape[0], *(None if n == -1 else n for n in self.target_shape)
-        if (size % known if free and known else size != known):
-            raise ValueError(f"target_shape {self.target_shape} needs as many values. Received: shape {input_shape}")
-        return input_shape[0], *(size // known if n == -1 else n for n in self.target_shape)
-
-
-class Permute(Layer):
-    """The axes of a sample in another order.
-
-    Parameters
-    ----------
-    dims : tuple of int
-        For each axis of the output the axis of the input, counted from 1 (the batch axis, 0, stays).
-
-    Inputs: (N, ...). Outputs: (N, ...) permuted.
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> tc.layers.Permute((3, 1, 2))(np.zeros((5, 32, 24, 3))).shape
-    (5, 3, 32, 24)
-    """
-
-    def __init__(self, dims: Sequence[int], **options: Any) -> None:
-        super().__init__(**options)
-        self.dims = tuple(dims)
-        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise ValueError(f"dims must be a permutation of 1..{len(self.dims)}. Received: {dims!r}")
-
-    def check_input(self, input_shape: Shape) -> None:
-        self._check_ndim(input_shape, len(self.dims) + 1, f"(batch and {len(self.dims)} to permute)")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.transpose(inputs, (0, *self.dims))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape[0], *(input_shape[axis] for axis in self.dims)
-
-
 class Identity(Layer):
     """Outputs are the inputs: a place in a network where something else may stand.
 
@@ -392,36 +268,6 @@ class Identity(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-
-class RepeatVector(Layer):
-    """Each sample ``n`` times, along a new axis.
-
-    Parameters
-    ----------
-    n : int
-
-    Inputs: (N, features). Outputs: (N, n, features).
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> tc.layers.RepeatVector(2)([[1.0, 3.0]]).tolist()
-    [[[1.0, 3.0], [1.0, 3.0]]]
-    """
-
-    def __init__(self, n: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.n = as_count(n, "n")
-
-    def check_input(self, input_shape: Shape) -> None:
-        self._check_ndim(input_shape, 2, "(batch, features)")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.repeat(ops.expand_dims(inputs, 1), self.n, axis=1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape[0], self.n, input_shape[1]
 
 
 class Lambda(Layer):
@@ -474,11 +320,9 @@ class Lambda(Layer):
         ValueError
             When the function (or the function of shapes) was not registered.
         """
-        from tinyconv import registry
-
         shape = self._shape_given
         return {
-            "name": self.name, "trainable": self.trainable, "dtype": self.dtype,
+            **self._common_config(),
             "function": registry.serialize(self.function), "arguments": registry.serialize(self.arguments),
             "output_shape": registry.serialize(tuple(shape) if isinstance(shape, Sequence) else shape),
             "mask": registry.serialize(self.mask),
@@ -492,6 +336,9 @@ class Lambda(Layer):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
+    def _knows_shapes(self) -> bool:
+        return self._shape_given is not None
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         given = _function_called(self._shape_given) if isinstance(self._shape_given, str) else self._shape_given
         if given is None:
@@ -503,136 +350,6 @@ class Lambda(Layer):
 
     def __repr__(self) -> str:
         return f"Lambda({getattr(self.function, '__name__', repr(self.function))}, name={self.name!r})"
-
-
-class Embedding(Layer):
-    """A vector for every integer: row ``i`` of a table.
-
-    Parameters
-    ----------
-    input_dim : int
-        Number of rows; inputs are integers in [0, input_dim).
-    output_dim : int
-        Length of the vectors.
-    embeddings_initializer, embeddings_regularizer, embeddings_constraint : str or object
-        Of the table.
-    mask_zero : bool
-        Whether 0 fills up sequences that are too short: its outputs are masked (see ``tinyconv.masking``).
-
-    Inputs: integers (N, ...). Outputs: (N, ..., output_dim). Weights: embeddings (input_dim, output_dim).
-
-    Raises
-    ------
-    ValueError
-        For integers outside [0, input_dim).
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> tc.layers.Embedding(1000, 64)([[4, 20, 999]]).shape
-    (1, 3, 64)
-    """
-
-    autocast = False
-
-    def __init__(
-        self,
-        input_dim: int,
-        output_dim: int,
-        embeddings_initializer: Any = "random_uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
-        mask_zero: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.mask_zero = self.supports_masking = bool(mask_zero)
-        self.input_dim, self.output_dim = as_count(input_dim, "input_dim"), as_count(output_dim, "output_dim")
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
-
-    def build(self, input_shape: Shape) -> None:
-        self.embeddings = self.add_weight(
-            (self.input_dim, self.output_dim),
-            self.embeddings_initializer,
-            "embeddings",
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-        )
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.take(self.embeddings, as_indices(inputs, self.input_dim), axis=0)
-
-    def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
-        return ops.not_equal(inputs, 0) if self.mask_zero else None
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (*input_shape, self.output_dim)
-
-
-class Masking(Layer):
-    """Mask the steps of a sequence at which all features are ``mask_value``, and set them to 0.
-
-    ``tinyconv.masking`` says where masks have an effect.
-
-    Parameters
-    ----------
-    mask_value : float
-
-    Inputs: (N, steps, features). Outputs: the same shape, with a mask (N, steps).
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> x = [[[1.0, 2.0], [3.0, -1.0], [-1.0, -1.0]]]
-    >>> model = tc.Sequential([tc.layers.Masking(-1.0), tc.layers.GlobalAveragePooling1D()])
-    >>> model(x).tolist()
-    [[2.0, 0.5]]
-    """
-
-    supports_masking = True
-
-    def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
-        super().__init__(**options)
-        self.mask_value = mask_value
-
-    def check_input(self, input_shape: Shape) -> None:
-        if len(input_shape) < 2:
-            raise ValueError(f"expected at least 2 axes (batch, ..., features). Received: shape {input_shape}")
-
-    def _kept(self, inputs: Tensor, keepdims: bool) -> Tensor:
-        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1, keepdims=keepdims)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.where(self._kept(inputs, True), inputs, 0.0)
-
-    def compute_mask(self, inputs: Tensor, mask: Any = None) -> Tensor:
-        return self._kept(inputs, False)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-
-def as_indices(inputs: Tensor, count: int) -> Tensor:
-    """Inputs as integers; ``ValueError`` unless all lie in [0, ``count``)."""
-    indices = inputs if inputs.dtype.kind in "iu" else ops.astype(inputs, np.int64)
-    backends.of(indices.data).check(indices.data, _check_indices, count)
-    return indices
-
-
-def _check_indices(indices: np.ndarray, count: int) -> None:
-    """Raise unless all ``indices`` lie in [0, ``count``)."""
-    if indices.size and (indices.min() < 0 or indices.max() >= count):
-        raise ValueError(
-            f"expected integers in [0, {count}). Received: values from {indices.min()} to {indices.max()}"
-        )
-
-
-def _product(sizes: Sequence[int | None]) -> int | None:
-    """Number of values; unknown when a size is."""
-    known = [n for n in sizes if n is not None]
-    return math.prod(known) if len(known) == len(sizes) else None
 
 
 def _function_called(name: str) -> Callable[..., Any]:

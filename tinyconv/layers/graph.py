@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinyconv import backends, config
 from tinyconv.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinyconv.layers.base import Layer
 
 Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first of all
 
@@ -33,11 +30,15 @@ class Call:
 
     _clock = itertools.count()
 
-    def __init__(self, layer: Layer, args: tuple[Any, ...], options: dict[str, Any], shapes: Any) -> None:
+    def __init__(self, layer: Any, args: tuple[Any, ...], options: dict[str, Any], shapes: Any) -> None:
         self.layer, self.args, self.options, self.shapes = layer, args, options, shapes
         others = [*symbols_in(args[1:]), *symbols_in(options)]
         self.inputs = [*symbols_in(args[:1]), *others] if others else args[0]
         self.age = next(Call._clock)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.age = next(Call._clock)  # that of this process
 
     @property
     def outputs(self) -> Any:
@@ -45,7 +46,7 @@ class Call:
         index = itertools.count()
         return map_shapes(lambda shape: Symbolic(shape, self.layer.dtype, None, self, next(index)), self.shapes)
 
-    def run(self, find: Callable[[Symbolic], Any], layer: Layer | None = None) -> Any:
+    def run(self, find: Callable[[Symbolic], Any], layer: Any = None) -> Any:
         """Call the layer (or ``layer`` in its place) with what ``find`` gives for each symbolic tensor."""
         args, options = map_symbols(find, self.args), map_symbols(find, self.options)
         return (self.layer if layer is None else layer)(*args, **options)
@@ -67,7 +68,7 @@ class Symbolic:
         The ``InputLayer`` that stands for an input in models.
     """
 
-    source: Layer | None = None
+    source: Any = None
 
     def __init__(
         self, shape: Shape, dtype: str | None = None, name: str | None = None, call: Call | None = None, index: int = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinyconv import config, constraints, initializers, ops, regularizers
+from tinyconv import config, initializers, ops
 from tinyconv.geometry import normalize_axis
-from tinyconv.layers.base import Layer, Parameter, Shape
+from tinyconv.layers.base import Layer, Shape
 from tinyconv.layers.images import as_count
+from tinyconv.layers.module import Parameter
 from tinyconv.tensor import Tensor, no_grad
 
 
@@ -36,23 +37,12 @@ class ScaleAndShift(Layer):
         if not epsilon >= 0:
             raise ValueError(f"epsilon must be >= 0. Received: {epsilon!r}")
         self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        self._describe("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
+        self._describe("beta", beta_initializer, beta_regularizer, beta_constraint)
 
     def _make_scale_and_shift(self, shape: Sequence[int]) -> None:
-        self.gamma = self.beta = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                shape, self.gamma_initializer, "gamma", True, self.gamma_regularizer, self.gamma_constraint
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                shape, self.beta_initializer, "beta", True, self.beta_regularizer, self.beta_constraint
-            )
+        self.gamma = self._make("gamma", shape) if self.scale else None
+        self.beta = self._make("beta", shape) if self.center else None
 
     def _scale_and_shift(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """``x * gamma + beta``, both reshaped to broadcast as ``shape``."""

@@ -408,8 +408,8 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
     Parameters
     ----------
     output_size : int or (int, int)
-        Number of windows along height and width. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
+        Number of windows along height and width. Window i of m over n cells goes from floor(i n / m) to
+        ceil((i + 1) n / m), so that neighbours may share a cell.
     data_format : str, optional
         ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
 
@@ -431,10 +431,9 @@ class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
     Parameters
     ----------
     output_size : int
-        Number of windows. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+        Number of windows.
+    data_format
+        As for :class:`AdaptiveAveragePooling2D`, and so are the windows.
 
     Inputs: (N, length, C). Outputs: (N, output_size, C).
 
@@ -454,10 +453,9 @@ class AdaptiveAveragePooling3D(AdaptiveAveragePooling2D):
     Parameters
     ----------
     output_size : int or (int, int, int)
-        Number of windows along depth, height and width. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+        Number of windows along depth, height and width.
+    data_format
+        As for :class:`AdaptiveAveragePooling2D`, and so are the windows.
 
     Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
 
@@ -477,10 +475,9 @@ class AdaptiveMaxPooling2D(AdaptivePooling):
     Parameters
     ----------
     output_size : int or (int, int)
-        Number of windows along height and width. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+        Number of windows along height and width.
+    data_format
+        As for :class:`AdaptiveAveragePooling2D`, and so are the windows.
 
     Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
 
@@ -500,10 +497,9 @@ class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
     Parameters
     ----------
     output_size : int
-        Number of windows. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+        Number of windows.
+    data_format
+        As for :class:`AdaptiveAveragePooling2D`, and so are the windows.
 
     Inputs: (N, length, C). Outputs: (N, output_size, C).
 
@@ -523,10 +519,9 @@ class AdaptiveMaxPooling3D(AdaptiveMaxPooling2D):
     Parameters
     ----------
     output_size : int or (int, int, int)
-        Number of windows along depth, height and width. Window i of m
-        over n cells goes from floor(i n / m) to ceil((i + 1) n / m), so that neighbours may share a cell.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+        Number of windows along depth, height and width.
+    data_format
+        As for :class:`AdaptiveAveragePooling2D`, and so are the windows.
 
     Inputs: (N, D, H, W, C). Outputs: (N, OD, OH, OW, C).
 

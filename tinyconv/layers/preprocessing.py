@@ -10,9 +10,10 @@ import numpy as np
 
 from tinyconv import ops
 from tinyconv.geometry import normalize_axis
-from tinyconv.layers.base import Layer, Parameter, Shape
-from tinyconv.layers.core import as_indices
+from tinyconv.layers.base import Layer, Shape
+from tinyconv.layers.embedding import as_indices
 from tinyconv.layers.images import ImageLayer, as_count, as_interpolation
+from tinyconv.layers.module import Parameter
 from tinyconv.tensor import Tensor
 
 
@@ -94,10 +95,8 @@ class Normalization(Layer):
 
     def get_config(self) -> dict[str, Any]:
         mean, variance = self._given or (None, None)
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
-        hint = {} if self.input_shape_hint is None else {"input_shape": list(self.input_shape_hint[1:])}
         axis = list(self.axis) if isinstance(self.axis, tuple) else self.axis
-        return {**base, **hint, "axis": axis, "mean": mean, "variance": variance, "invert": self.invert}
+        return {**self._common_config(), "axis": axis, "mean": mean, "variance": variance, "invert": self.invert}
 
     def __repr__(self) -> str:
         given = "" if self._given is None else f"mean={self._given[0]!r}, variance={self._given[1]!r}, "
@@ -346,8 +345,8 @@ class Resizing(SizedImages):
         widths = [(0, 0)] * 4
         sizes = (h, w * self.height // self.width), (w, h * self.width // self.height)
         for axis, (n, wanted) in zip(self._spatial_axes, sizes, strict=True):
-            missing = max(wanted - n, 0)
-            widths[axis] = missing // 2, missing - missing // 2
+            half = max(wanted - n, 0) // 2
+            widths[axis] = half, half
         return ops.pad(inputs, widths, value=self.fill_value)
 
 

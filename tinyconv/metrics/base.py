@@ -77,6 +77,9 @@ class Metric(Configurable):
         self._variables: list[tuple[MetricVariable, Any]] = []  # with their initializers
         self.reset_state()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # state changes all the time, and no recorded step depends on it
+
     def add_variable(
         self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: Any = None, name: str | None = None
     ) -> MetricVariable:

@@ -74,7 +74,7 @@ def _clone_sequential(
     if given is not None:
         made.add(given[0])
     elif model._input is not None:
-        made._set_input(model._input.shape)
+        made._set_input(model._input.shape, model._input.dtype, model._input.name)
     for layer in model.layers:
         made.add(_checked(clone(layer), layer))
     return made

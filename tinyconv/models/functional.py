@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinyconv import registry
 from tinyconv.layers import InputLayer
-from tinyconv.layers.base import Layer
+from tinyconv.layers.base import Layer, _constructor_arguments
 from tinyconv.layers.graph import Call, Symbolic, flatten_shapes, flatten_structure, map_structure, map_symbols
 from tinyconv.masking import with_mask
 from tinyconv.models.feed import check_shape
@@ -23,6 +25,7 @@ class Functional(Model):
 
     autocast = False  # every layer knows its own dtype
     supports_masking = True  # each layer hands on its own
+    _has_own_graph = True
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **keras1: Any
@@ -77,6 +80,17 @@ class Functional(Model):
         vars(self).update(state)
         for call in self._calls:
             call.layer._uses.append(weakref.ref(call))
+        for tensor in self.inputs:
+            if tensor.source is not None:
+                tensor.source._uses.append(weakref.ref(tensor))
+
+    def check_input(self, input_shape: Any) -> None:
+        """Raise unless the inputs have the shapes with which the model was made; the number of samples is free."""
+        for tensor, shape in zip(self.inputs, self._in_order(input_shape, flatten_shapes), strict=True):
+            sizes = zip(shape[1:], tensor.shape[1:], strict=False)
+            if len(shape) != len(tensor.shape) or not all(m == n or None in (m, n) for m, n in sizes):
+                name = f"input {tensor.name!r}" if tensor.name else "an input"
+                raise ValueError(f"expected {name} of shape {tensor.shape}. Received: shape {shape}")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
@@ -155,30 +169,50 @@ class Functional(Model):
             "outputs": map_structure(where, self._outputs),
         }
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Functional:
-        """The model that ``get_config`` described, with fresh weights."""
-        layers = {data["config"]["name"]: deserialize_layer(data) for data in config["layers"]}
-        tensors: dict[tuple[Any, int], Symbolic] = {}
-
-        def make_input(data: dict[str, Any]) -> Symbolic:
-            tensor = Symbolic(as_shape(data["shape"]), data["dtype"], data["name"])
-            tensors["input", sum(place == "input" for place, _ in tensors)] = tensor
-            return tensor
-
-        inputs = _map_marked(make_input, config["inputs"], "shape")
-        find = lambda data: tensors[data["at"][0], data["at"][1]]  # noqa: E731
-        for number, call in enumerate(config["calls"]):
-            args = [_map_marked(find, value, "at") for value in (call["inputs"], *call.get("args", ()))]
-            result = layers[call["layer"]](*args, **_map_marked(find, call["options"], "at"))
-            for index, tensor in enumerate(flatten_structure(result)):
-                tensors[number, index] = tensor
-        model = cls(inputs, _map_marked(find, config["outputs"], "at"), config.get("name"))
-        model._trainable = bool(config.get("trainable", True))
-        return model
-
     def __repr__(self) -> str:
-        return f"Functional({len(self._layers)} layers, name={self.name!r})"
+        return f"{type(self).__name__}({len(self._layers)} layers, name={self.name!r})"
+
+
+@functools.cache
+def functional_class(cls: Any) -> Any:
+    """The class, of the same name, of those instances of ``cls``, a subclass of ``Model``, that are given a graph."""
+    members = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__reduce_ex__": lambda self, _: (_unpickled, (cls,), self.__getstate__()),
+    }
+    if cls.__init__ is not Model.__init__:  # a constructor that makes the graph again
+        members |= {"get_config": Layer.get_config, "_own_arguments": lambda self: _constructor_arguments(cls)}
+    made = type(cls.__name__, (cls, Functional), members)
+    with contextlib.suppress(ValueError):
+        registry.set_name(made, registry.name_of(cls))
+    return made
+
+
+def _unpickled(cls: Any) -> Any:
+    return object.__new__(functional_class(cls))
+
+
+def from_graph(cls: type[Model], config: dict[str, Any]) -> Any:
+    """The model of a class that ``Functional.get_config`` described, with fresh weights."""
+    layers = {data["config"]["name"]: deserialize_layer(data) for data in config["layers"]}
+    tensors: dict[tuple[Any, int], Symbolic] = {}
+
+    def make_input(data: dict[str, Any]) -> Symbolic:
+        tensor = Symbolic(as_shape(data["shape"]), data["dtype"], data["name"])
+        tensors["input", sum(place == "input" for place, _ in tensors)] = tensor
+        return tensor
+
+    inputs = _map_marked(make_input, config["inputs"], "shape")
+    find = lambda data: tensors[data["at"][0], data["at"][1]]  # noqa: E731
+    for number, call in enumerate(config["calls"]):
+        args = [_map_marked(find, value, "at") for value in (call["inputs"], *call.get("args", ()))]
+        result = layers[call["layer"]](*args, **_map_marked(find, call["options"], "at"))
+        for index, tensor in enumerate(flatten_structure(result)):
+            tensors[number, index] = tensor
+    model: Any = cls(inputs, _map_marked(find, config["outputs"], "at"), config.get("name"))
+    model._trainable = bool(config.get("trainable", True))
+    return model
 
 
 def _key(tensor: Symbolic) -> Key:

@@ -17,12 +17,15 @@ from tinyconv.models.late import each
 from tinyconv.models.training import Trainer
 from tinyconv.tensor import Tensor, no_grad
 
+_GRAPH = {"inputs", "outputs", "input", "output"}  # arguments of functional models
+
 
 class Model(Trainer):
     """A trainable network.
 
     Three ways to make one: ``Sequential([...])`` for a stack; ``Model(inputs, outputs)`` from symbolic tensors, for any
-    graph; or a subclass with layers as attributes and ``call``.
+    graph; or a subclass with layers as attributes and ``call``. A subclass may be called with inputs and outputs too:
+    so a graph gets a ``train_step`` of its own.
 
     Parameters
     ----------
@@ -46,21 +49,32 @@ class Model(Trainer):
 
     class_names: list[str] | None = None
     _placed: str | None = None  # device that ``to`` named
+    _built_for: tuple[Any, dict[str, Any]] | None = None  # shapes of the first argument and, by name, of others
 
     def __new__(cls, *args: Any, **options: Any) -> Model:
-        if cls is Model and (args or {"inputs", "outputs", "input", "output"} & set(options)):
+        if cls is Model and (args or _GRAPH & set(options)):
             from tinyconv.models.functional import Functional
 
             return object.__new__(Functional)
         return object.__new__(cls)
 
+    def __init__(self, *graph: Any, **options: Any) -> None:
+        if graph or _GRAPH & set(options):  # of a subclass: Model itself makes a Functional
+            from tinyconv.models.functional import Functional, functional_class
+
+            cls: Any = type(self)
+            self.__class__ = functional_class(cls)
+            Functional.__init__(self, *graph, **options)  # type: ignore[arg-type]
+        else:
+            super().__init__(**options)
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The model that ``get_config`` described, with fresh weights; ``Model`` itself makes functional models."""
-        if cls is Model:
-            from tinyconv.models.functional import Functional
+        """The model that ``get_config`` described, a graph or the arguments of a constructor, with fresh weights."""
+        if cls is Model or {"calls", "outputs"} <= set(config):
+            from tinyconv.models.functional import from_graph
 
-            return Functional.from_config(config)
+            return from_graph(cls, config)
         return super().from_config(config)
 
     @property
@@ -84,17 +98,36 @@ class Model(Trainer):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of ``input_shape``, batch axis first (``None``)."""
-        if input_shape is None or self.built or type(self).call is Layer.call:
+        if input_shape is not None:
+            self._build_by_trial(input_shape, {})
+
+    def _build(self, input_shape: Any, shapes: dict[str, Any]) -> None:
+        if shapes and type(self).build is Model.build:
+            self._build_by_trial(input_shape, shapes)
+        else:
+            super()._build(input_shape, shapes)
+
+    def _build_by_trial(self, input_shape: Any, shapes: dict[str, Any]) -> None:
+        """Make the weights by a call on zeros; ``shapes`` are those of further arguments, such as ``key_shape``."""
+        if self.built or type(self).call is Layer.call:
             return
+
+        def zeros(shape: Shape) -> Tensor:
+            return Tensor(np.zeros([n or 1 for n in shape], self.dtype))
+
         with self._on_device():
-            trial = map_shapes(lambda shape: Tensor(np.zeros([n or 1 for n in shape], self.dtype)), input_shape)
+            trial = map_shapes(zeros, input_shape)
+            others = {name.removesuffix("_shape"): map_shapes(zeros, shape) for name, shape in shapes.items()}
         self.built = True  # layers build themselves when the trial run reaches them
         try:
             with no_grad():
-                self(trial, training=False)
+                self(trial, **others, training=False)
         except BaseException:
             self.built = False
             raise
+        finally:
+            self._forget_losses()
+        self._built_for = input_shape, shapes
 
     # --- device ------------------------------------------------------------------------------------------------
 

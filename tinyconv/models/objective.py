@@ -18,7 +18,8 @@ class Objective:
     loss : str, callable, Loss, or list / dict of them
         One for all outputs, or one per output, by position or by output name.
     metrics, weighted_metrics : list, or list of lists / dict of lists
-        Metrics for the only output, or for each output. ``weighted_metrics`` use the sample weights.
+        Metrics for the only output, or for each output; of several outputs, each gets all of a list whose length is not
+        their number. ``weighted_metrics`` use the sample weights.
     loss_weights : list or dict, optional
         Factor of each output's loss in the total.
     """
@@ -241,10 +242,10 @@ def _per_output(value: Any, names: list[str], what: str) -> list[Any]:
             raise ValueError(f"{what} must name outputs {names}. Received: {unknown}")
         return [value.get(name) for name in names]
     if len(names) == 1:
-        single = what in ("loss", "loss_weights") and isinstance(value, list | tuple) and len(value) == 1
+        single = isinstance(value, list | tuple) and len(value) == 1
         return [value[0] if single else value]
     if isinstance(value, list | tuple):
-        if len(value) == len(names) and (what in ("loss", "loss_weights") or _nested(value)):
+        if len(value) == len(names):
             return list(value)
         if what not in ("loss", "loss_weights") and not _nested(value):
             return [value] * len(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class Sequential(Model):
 
     autocast = False  # every layer knows its own dtype
     supports_masking = True  # each layer hands on its own
+    _has_own_graph = True
 
     def __init__(self, layers: Sequence[Any] = (), name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name)
@@ -53,9 +55,9 @@ class Sequential(Model):
     def add(self, layer: Any) -> None:
         """Put a layer on top of the stack; on a frozen stack (``trainable = False``), it is frozen too."""
         if isinstance(layer, Symbolic):
-            return self._set_input(layer.shape)
+            return self._set_input(layer.shape, layer.dtype, layer.name)
         if isinstance(layer, InputLayer):
-            return self._set_input(layer.batch_shape)
+            return self._set_input(layer.batch_shape, layer.dtype, layer.name)
         if callable(layer) and not isinstance(layer, Layer | type):  # a function such as activations.get("relu")
             layer = Activation(layer)
         if not isinstance(layer, Layer):
@@ -72,7 +74,7 @@ class Sequential(Model):
         if self._output is not None:
             self._output = self._on_top(layer, self._output)
             self._shapes = self._input.shape if self._input else None, self._output.shape
-        self._layers.append(layer)
+        self._layers = [*self._layers, layer]
         self.built = self._output is not None
         if not self._trainable:
             layer.trainable = False
@@ -81,16 +83,16 @@ class Sequential(Model):
         """Remove and return the topmost layer."""
         if not self._layers:
             raise IndexError("There is no layer left to remove")
-        top = self._layers.pop()
+        *self._layers, top = self._layers
         if self._output is not None and self._output.call is not None:
             below: Any = self._output.call.inputs  # the graph below stays as it is
             self._output, self._shapes = below, (self._input.shape if self._input else None, below.shape)
             self.built = bool(self._layers)
         return top
 
-    def _set_input(self, shape: Shape) -> None:
+    def _set_input(self, shape: Shape, dtype: str | None = None, name: str | None = None) -> None:
         """Start the chain of symbolic tensors: every layer builds itself."""
-        self._input = self._output = Symbolic(shape, self.dtype, name=f"{self.name}_input")
+        self._input = self._output = Symbolic(shape, dtype or self.dtype, name or f"{self.name}_input")
         for layer in self._layers:
             self._output = self._on_top(layer, self._output)
         self._shapes = shape, self._output.shape
@@ -114,11 +116,17 @@ class Sequential(Model):
         single = self._layers and not isinstance(y_pred, list | dict)
         return [self._layers[-1].name] if single else super()._output_names(y_pred)
 
+    def check_input(self, input_shape: Any) -> None:
+        """Raise for inputs with another number of axes than the stack was made for; sizes concern the layers."""
+        known = None if self._input is None else self._input.shape
+        if known is not None and isinstance(input_shape, tuple) and len(input_shape) != len(known):
+            raise ValueError(f"expected {len(known)} axes, as in shape {known}. Received: shape {input_shape}")
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
+        dtype = self.dtype if self._input is None else self._input.dtype
         for layer in self._layers:
-            layer._ensure_built(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+            input_shape, dtype = layer._infer_shapes((Symbolic(input_shape, dtype),), {}), layer.dtype
         return input_shape
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
@@ -151,6 +159,8 @@ class Sequential(Model):
             "name": self.name,
             "trainable": self._trainable,
             "input_shape": None if self._input is None else list(self._input.shape),
+            "input_dtype": None if self._input is None else self._input.dtype,
+            "input_name": None if self._input is None else self._input.name,
             "layers": [serialize_layer(layer) for layer in self._layers],
         }
 
@@ -159,11 +169,18 @@ class Sequential(Model):
         """The model that ``get_config`` described, with fresh weights."""
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
-            model._set_input(as_shape(config["input_shape"]))
+            model._set_input(as_shape(config["input_shape"]), config.get("input_dtype"), config.get("input_name"))
         for data in config["layers"]:
             model.add(deserialize_layer(data))
         model._trainable = bool(config.get("trainable", True))
         return model
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        tensor: Any = self._output
+        while tensor is not None and tensor.call is not None:
+            tensor.call.layer._uses.append(weakref.ref(tensor.call))
+            tensor = tensor.call.inputs
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(layer.name for layer in self._layers)}, name={self.name!r})"

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tinyconv.layers.base import Layer, Parameter
+from tinyconv.layers.base import Layer
 from tinyconv.layers.graph import flatten_shapes, flatten_structure
+from tinyconv.layers.module import Parameter
 
 _LINES = ("┏━┳┓", "┃ ┃┃", "┡━╇┩", "│ ││", "├─┼┤", "└─┴┘")  # each: left end, filling, between columns, right end
 _PLAIN = ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyconv.layers.base import Layer, Parameter
+from tinyconv.layers.base import Layer
+from tinyconv.layers.module import Parameter
 
 
 class Stored(NamedTuple):

@@ -16,6 +16,7 @@ from tinyconv.registry import Configurable
 class WithLearningRate(Configurable):
     """What an :class:`Optimizer` knows about its learning rate."""
 
+    unrecorded = frozenset({"iterations"})
     name: str
     iterations: int  # updates done
     decay: float
