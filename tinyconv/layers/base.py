@@ -652,11 +652,14 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 _CONTAINERS = (list, tuple, dict)
+_PLAIN = frozenset({bool, int, float, str, type(None), np.dtype})  # what most attributes are: they hold nothing
 
 
 def _find(kind: type, values: Iterable[Any], found: dict[int, Any]) -> dict[int, Any]:
     """What is of a ``kind`` among values, and in containers there, by id; quick, as every step asks for layers."""
     for value in values:
+        if type(value) in _PLAIN:
+            continue
         if isinstance(value, kind):
             found.setdefault(id(value), value)
         elif isinstance(value, _CONTAINERS) and value:

@@ -1,7 +1,8 @@
 """Convolution on the tile: forward, gradient for the input and gradient for the weights, with any geometry.
 
-A task copies the part of the padded image that it needs into scratch memory, which stays in the cache; without
-padding nothing is copied. There the im2col matrix is a strided view, which the tile multiplies as it is.
+A task copies the part of the padded image that it needs into scratch memory, which stays in the cache; what several
+tasks need is copied before; without padding nothing is copied. There the im2col matrix is a strided view, which the
+tile multiplies as it is.
 The gradient for the input is a forward convolution of ``dy`` with the flipped kernel: one for each residue of the
 input position modulo the stride, with those taps that meet it, so no product with an inserted zero is computed.
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
-from tinyconv.backends.kernels.gemm import matmul
+from tinyconv.backends.kernels.gemm import LINE, matmul
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window
@@ -79,9 +80,10 @@ def _correlate(itemsize: int) -> int:
             x, packed, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns,
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
             groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows, runs, run,
-            relu, main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 39)  # fmt: skip
-        task, part = task // parts, task % parts
+            relu, by_panels, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 40)  # fmt: skip
+        images = by_panels // parts  # tasks that share panels, when these come one after the other
+        part, task = (task // images, task % images) if by_panels else (task % parts, task // parts)
         task, first = task // bands, task % bands * band
         image, group = task // groups, task % groups
         last = min(out_rows, first + band)
@@ -114,6 +116,8 @@ def _correlate(itemsize: int) -> int:
                     count, dilation_h * line, taps_w * tap, runs, dilation_w * cell, tap,
                     run, itemsize, panel_width * itemsize,
                 )  # fmt: skip
+                used_bytes = count * taps_w * tap
+                ahead, ahead_step = right + used_bytes, LINE
                 for row in range(first, last):
                     corner = source + ((row - first) * stride_h + i * dilation_h) * line
                     if lanewise:
@@ -123,8 +127,11 @@ def _correlate(itemsize: int) -> int:
                         moved = min(pixel, out_columns - tile_rows)
                         emit.call(tile, (
                             corner + moved * stride_w * cell, right, target + moved * y_w, start,
-                            stride_w * cell, y_w, *levels, used, pixel - moved, flags,
+                            stride_w * cell, y_w, *levels, used, pixel - moved, flags, ahead, ahead_step,
                         ))  # fmt: skip
+                        ahead += count * taps_w * channels * ahead_step
+                        if ahead >= right + 2 * used_bytes:
+                            ahead_step = 0
         if not direct:
             emit.release(scratch)
 
@@ -153,10 +160,17 @@ def _correlation_calls(
     packed, first = pack.panels(w, tiling.width, empty)
     work = 2 * n * oh * ow * groups * lanes * channels * math.prod(c.taps) / (500 / itemsize)
 
+    calls = [first]
     direct = (c.inside() and groups == 1) or math.prod(c.taps) == 0
     cell = itemsize * (lanes if lanewise else channels)
     band, panels_each = _cut(n * groups, panels, c, cell, direct)
+    if not direct and groups == 1 and panels_each < panels:  # else every task with some of the panels would copy anew
+        x, c, call = _with_padding(x, c, empty)
+        calls.append(call)
+        direct = True
+        band, panels_each = _cut(n * groups, panels, c, cell, direct)
     bands, parts = -(-oh // band), -(-panels // panels_each)
+    tasks = n * groups * bands * parts
     row_bytes = max(1, c.taps[1] * channels * tiling.width * itemsize)
     runs, run = c.taps[1], channels  # kernel columns and channels, in one contiguous run where they are neighbours
     if c.dilations[1] == 1 and not lanewise:
@@ -164,9 +178,34 @@ def _correlation_calls(
     sizes = (
         *x.strides[:3], *y.strides[:3], *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
-        max(1, PANEL // row_bytes), runs, run, relu, *tiling,
+        max(1, PANEL // row_bytes), runs, run, relu, tasks if packed.nbytes > x.nbytes else 0, *tiling,
     )  # fmt: skip
-    return [first, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
+    return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, tasks, work)]
+
+
+@functools.cache
+def _pad() -> int:
+    def pad(block, task):
+        x, padded, x_n, x_h, x_w, height, width, top, left, rows, columns, cell = emit.parameters(block, 12)
+        image, row = task // rows, task % rows
+        target = padded + task * columns * cell
+        copy_part(target, x + image * x_n, height, width, x_h, x_w, row - top, -left, 1, columns, cell)
+
+    return leaf(pad)
+
+
+def pad(x: np.ndarray, padded: np.ndarray, before: tuple[int, int]) -> Call:
+    """Copy images (N, H, W, C) into larger ones, ``before`` rows and columns from their corner; zeros around them."""
+    n, rows, columns, channels = padded.shape
+    sizes = (*x.strides[:3], *x.shape[1:3], *before, rows, columns, channels * x.itemsize)
+    return Call(_pad(), (x, padded), sizes, n * rows, padded.nbytes / 10)
+
+
+def _with_padding(x: np.ndarray, c: Correlation, empty: Allocate) -> tuple[np.ndarray, Correlation, Call]:
+    """The part of the padded images that a correlation meets, the correlation there, and the call that copies it."""
+    rows, columns = c.extent(*c.output)
+    padded = empty((x.shape[0], rows, columns, x.shape[3]), x.dtype)
+    return padded, c._replace(before=(0, 0), size=(rows, columns)), pad(x, padded, c.before)
 
 
 def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> tuple[int, int]:
@@ -192,11 +231,15 @@ def forward(
     groups: int,
     relu: bool = False,
     empty: Allocate = np.empty,
+    fixed: bool = False,
 ) -> list[Call]:
-    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
+    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero.
+
+    ``fixed`` tells that the calls are run again and again with the same ``w``.
+    """
     if _pointwise(window, groups) and not relu:
         calls, x = _thinned(x, y.shape, window, empty)
-        return [*calls, *matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty)]
+        return [*calls, *matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty, fixed)]
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
     return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu, empty)
@@ -362,7 +405,7 @@ def _correlate_weights(itemsize: int) -> int:
                                 moved = min(row, run - tile_rows)
                                 emit.call(tile, (
                                     corner + moved * row_step + left_lane, right, filter_row + moved * dw_row + column,
-                                    0, row_step, dw_row, *levels, used, row - moved, flags,
+                                    0, row_step, dw_row, *levels, used, row - moved, flags, right, 0,
                                 ))  # fmt: skip
                 flags = ADD
         emit.release(scratch)

@@ -22,6 +22,9 @@ ROWS = 256  # rows of a task at most, so that its part of A stays in the L2 cach
 FEW_ROWS = 64  # rows of a task at least, so that packing B is little work beside the products
 BANDWIDTH = 20  # bytes of memory that one thread reads or writes in a nanosecond
 FETCH = 30  # clock cycles of waiting for a row of a panel, whatever its width
+IN_L1 = 32 * 1024  # bytes of B that are quickly brought into panels again and again
+FEW_BYTES = 256 * 1024  # bytes of B that stay in the L2 cache from row to row of C
+LINE = 64  # bytes of a cache line
 NOT_PACKED, IN_TASK, BEFORE = range(3)  # where B is brought into panels
 
 
@@ -51,29 +54,46 @@ def _matmul(itemsize: int) -> int:
                 elif packed == BEFORE:
                     right, right_row = b + (panel * depth + k) * line, line
                 levels = (1, 0, 0, 1, 0, 0, count, a_col, right_row)
+                ahead, ahead_step = right + count * right_row, LINE if packed == BEFORE else 0
                 for row in range(first, min(rows, first + block_rows), tile_rows):
                     top = min(row, rows - tile_rows)
                     left, target = a + top * a_row + k * a_col, c + top * c_row + column * c_col
                     if transposed:
-                        emit.call(tile, (left, right, staging, 0, a_row, line, *levels, lanes, 0, 0))
+                        emit.call(tile, (left, right, staging, 0, a_row, line, *levels, lanes, 0, 0, ahead, ahead_step))
                         emit.call(pack, (target, staging, lanes, tile_rows, c_col // itemsize, itemsize, line))
                     else:
                         flags = ADD if k > 0 else 0
                         start = bias + column * itemsize if bias != 0 and k == 0 else 0
-                        emit.call(tile, (left, right, target, start, a_row, c_row, *levels, lanes, row - top, flags))
+                        emit.call(tile, (
+                            left, right, target, start, a_row, c_row, *levels, lanes, row - top, flags,
+                            ahead, ahead_step,
+                        ))  # fmt: skip
+                    ahead += count * ahead_step
+                    if row - first >= (line // LINE - 1) * tile_rows:
+                        ahead_step = 0  # all that the next step needs of B is on its way
         emit.release(scratch)
 
     return leaf(matmul, f"f{8 * itemsize}")
 
 
 def matmul(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None = None, empty: Allocate = np.empty
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    bias: np.ndarray | None = None,
+    empty: Allocate = np.empty,
+    fixed: bool = False,
 ) -> list[Call]:
-    """``c[...] = a @ b + bias`` for matrices of one float type, as calls of kernels."""
+    """``c[...] = a @ b + bias`` for matrices of one float type, as calls of kernels.
+
+    ``fixed`` tells that the calls are run again and again with the same B, whose panels are kept.
+    """
     if bias is None and _transpose_pays(a, b):
-        a, b, c = b.T, a.T, c.T
+        a, b, c, fixed = b.T, a.T, c.T, False
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
-    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // ROWS), fetch=FETCH if rows <= ROWS else 0)
+    fixed = fixed and b.strides[1] == itemsize and b.nbytes > IN_L1
+    fetch = FETCH if rows <= FEW_ROWS and not fixed else 0
+    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // FEW_ROWS), fetch=fetch)
     panels = -(-columns // tiling.width)
     products = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
     work = max(products, (a.nbytes + b.nbytes + c.nbytes) / BANDWIDTH)
@@ -83,13 +103,13 @@ def matmul(
     row_blocks = -(-rows // block_rows)
     panels_each = max(1, panels * row_blocks // tasks) if row_blocks < tasks else panels
     calls, packed = [], NOT_PACKED
-    if b.strides[1] != itemsize or block_rows > 2 * tiling.rows:
+    if b.strides[1] != itemsize or block_rows > 2 * tiling.rows or fixed:
         packed = IN_TASK
-        if row_blocks > 1:
+        if row_blocks > 1 or fixed:
             packed = BEFORE
             b, first = pack.panels(b[None, None, None], tiling.width, empty)
             calls = [first]
-            if depth <= DEPTH and c.strides[1] == itemsize:  # little work for a tile: C is written in long runs
+            if depth <= DEPTH and c.strides[1] == itemsize and b.nbytes <= FEW_BYTES:
                 block_rows, panels_each = tiling.rows, panels
                 row_blocks = -(-rows // block_rows)
     sizes = (
