@@ -11,7 +11,7 @@ import functools
 import inspect
 import warnings
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -209,7 +209,7 @@ class Layer:
     @property
     def children(self) -> list[Layer]:
         """Layers held in attributes, or in lists, tuples and dictionaries there, each once, in order."""
-        return list(_find(Layer, list(vars(self).values()), {}).values())
+        return list(_find(Layer, vars(self).values(), {}).values())
 
     @property
     def weights(self) -> list[Parameter]:
@@ -652,17 +652,20 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 _CONTAINERS = (list, tuple, dict)
-_PLAIN = frozenset({bool, int, float, str, type(None), np.dtype})  # what most attributes are: they hold nothing
+_barren: dict[type, set[type]] = defaultdict(set)  # by kind, types that were met and are neither of it nor containers
 
 
 def _find(kind: type, values: Iterable[Any], found: dict[int, Any]) -> dict[int, Any]:
     """What is of a ``kind`` among values, and in containers there, by id; quick, as every step asks for layers."""
+    barren = _barren[kind]
     for value in values:
-        if type(value) in _PLAIN:
+        if type(value) in barren:
             continue
         if isinstance(value, kind):
             found.setdefault(id(value), value)
-        elif isinstance(value, _CONTAINERS) and value:
+        elif not isinstance(value, _CONTAINERS):
+            barren.add(type(value))
+        elif value:
             _find(kind, value.values() if isinstance(value, dict) else value, found)
     return found
 

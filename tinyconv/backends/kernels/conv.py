@@ -29,6 +29,8 @@ BATCH = 512 * 1024  # bytes of whole images whose weight gradients are summed in
 PANEL = 256 * 1024  # bytes of a panel of weights that are used in one pass over the rows
 PRODUCT = 256  # channels on both sides from which the weight gradient of a 1x1 kernel is cut by channels, not by images
 TASKS = 16  # tasks that a call is cut into where its shape allows
+IN_L1 = 48 * 1024  # bytes that stay in the L1 cache
+PIXELS = 100  # of dy that make it worth while to add to a tile of a weight gradient
 PARTIALS = 4 * 1024 * 1024  # bytes of partial weight gradients
 
 
@@ -360,8 +362,8 @@ def _correlate_weights(itemsize: int) -> int:
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
             groups, channels, lanes, lanewise, direct, splits, split_bytes, batch, band,
             taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, dw_row,
-            main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 44)  # fmt: skip
+            gathers, pack, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 46)  # fmt: skip
         task, part = task // parts, task % parts
         task, tap_block = task // tap_blocks, task % tap_blocks
         split, group = task // groups, task % groups
@@ -370,7 +372,9 @@ def _correlate_weights(itemsize: int) -> int:
         cell = (lanes if lanewise else channels) * itemsize
         rows = (band - 1) * stride_h + (taps_h - 1) * dilation_h + 1
         columns = (out_columns - 1) * stride_w + (taps_w - 1) * dilation_w + 1
-        scratch = emit.allocate(0 if direct else batch * rows * columns * cell)
+        scratch_bytes = 0 if direct else batch * rows * columns * cell
+        scratch = emit.allocate(scratch_bytes + gathers * batch * band * out_columns * panel_width * itemsize)
+        gathered = scratch + scratch_bytes
         flags = 0
         for image in range(split * share, min(images, (split + 1) * share), batch):
             count = min(batch, images - image, (split + 1) * share - image)
@@ -388,25 +392,38 @@ def _correlate_weights(itemsize: int) -> int:
                             (used_rows - 1) * stride_h + (taps_h - 1) * dilation_h + 1, columns, cell,
                         )  # fmt: skip
                     source = scratch
-                levels = (
-                    count, whole, dy_n, used_rows, stride_h * line, dy_h, out_columns, stride_w * cell, dy_w,
-                )  # fmt: skip
-                for i in range(tap_block * taps_each, min(taps_h, (tap_block + 1) * taps_each)):
-                    for j in range(runs):
-                        corner = source + i * dilation_h * line + j * run_step
-                        filter_row = dw + split * split_bytes + (i * runs + j) * run * dw_row
-                        for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
-                            used = min(panel_width, lanes - panel * panel_width)
-                            tile = main if used == panel_width else tail
-                            column = (group * lanes + panel * panel_width) * itemsize
-                            left_lane = panel * panel_width * itemsize if lanewise else 0
-                            right = dy + image * dy_n + first * dy_h + column
+                span = count * dy_n if used_rows == out_rows else used_rows * dy_h
+                ahead, ahead_step = dy + image * dy_n + first * dy_h + span, LINE  # what is multiplied next
+                enough = ahead + span
+                for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
+                    used = min(panel_width, lanes - panel * panel_width)
+                    tile = main if used == panel_width else tail
+                    column = (group * lanes + panel * panel_width) * itemsize
+                    left_lane = panel * panel_width * itemsize if lanewise else 0
+                    right = dy + image * dy_n + first * dy_h + column
+                    step_n, step_h, step_w = dy_n, dy_h, dy_w
+                    if gathers:
+                        emit.call(pack, (
+                            gathered, right, count * used_rows * out_columns, used, panel_width, dy_w, itemsize,
+                        ))  # fmt: skip
+                        right, step_w = gathered, panel_width * itemsize
+                        step_h, step_n = out_columns * step_w, used_rows * out_columns * step_w
+                    levels = (
+                        count, whole, step_n, used_rows, stride_h * line, step_h, out_columns, stride_w * cell, step_w,
+                    )  # fmt: skip
+                    for i in range(tap_block * taps_each, min(taps_h, (tap_block + 1) * taps_each)):
+                        for j in range(runs):
+                            corner = source + i * dilation_h * line + j * run_step + left_lane
+                            filter_row = dw + split * split_bytes + (i * runs + j) * run * dw_row + column
                             for row in range(0, run, tile_rows):
                                 moved = min(row, run - tile_rows)
                                 emit.call(tile, (
-                                    corner + moved * row_step + left_lane, right, filter_row + moved * dw_row + column,
-                                    0, row_step, dw_row, *levels, used, row - moved, flags, right, 0,
+                                    corner + moved * row_step, right, filter_row + moved * dw_row,
+                                    0, row_step, dw_row, *levels, used, row - moved, flags, ahead, ahead_step,
                                 ))  # fmt: skip
+                                ahead += count * used_rows * out_columns * ahead_step
+                                if ahead >= enough:
+                                    ahead_step = 0
                 flags = ADD
         emit.release(scratch)
 
@@ -476,11 +493,17 @@ def weight_grad(
     taps_each = max(1, kh // blocks)
     tap_blocks, parts = -(-kh // taps_each), -(-panels // panels_each)
     partial = dw if splits == 1 else empty((splits, *dw.shape), dw.dtype)
+    uses = taps_each * runs * -(-run // tiling.rows)  # of a panel of dy
+    gathers = uses >= 5 and run >= 16 and tiling.width < o
+    fitting = IN_L1 // (c.strides[0] * columns * cell + ow * tiling.width * itemsize)  # rows of x and of a panel
+    if gathers and fitting * ow >= PIXELS:
+        batch, band = max(1, min(batch, fitting // oh)), min(band, fitting)
     work = 2 * n * oh * ow * dw.size / (500 / itemsize)
     sizes = (
         *x.strides[:3], *dy.strides[:3], n, *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, splits, dw.nbytes, batch, band if batch == 1 else oh,
-        taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, o * itemsize, *tiling,
+        taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, o * itemsize,
+        gathers, pack.packer(itemsize), *tiling,
     )  # fmt: skip
     tasks = splits * groups * tap_blocks * parts
     calls = [Call(_correlate_weights(itemsize), (x, dy, partial), sizes, tasks, work)]

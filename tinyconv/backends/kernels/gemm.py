@@ -25,6 +25,7 @@ FETCH = 30  # clock cycles of waiting for a row of a panel, whatever its width
 IN_L1 = 32 * 1024  # bytes of B that are quickly brought into panels again and again
 FEW_BYTES = 256 * 1024  # bytes of B that stay in the L2 cache from row to row of C
 LINE = 64  # bytes of a cache line
+SETS, WAYS = 4096, 12  # of lines whose distance is a multiple of SETS bytes, the L1 cache holds but so many
 NOT_PACKED, IN_TASK, BEFORE = range(3)  # where B is brought into panels
 
 
@@ -93,7 +94,8 @@ def matmul(
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
     fixed = fixed and b.strides[1] == itemsize and b.nbytes > IN_L1
     fetch = FETCH if rows <= FEW_ROWS and not fixed else 0
-    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // FEW_ROWS), fetch=fetch)
+    highest = WAYS if a.strides[0] % SETS == 0 else 32
+    tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // FEW_ROWS), fetch=fetch, highest=highest)
     panels = -(-columns // tiling.width)
     products = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
     work = max(products, (a.nbytes + b.nbytes + c.nbytes) / BANDWIDTH)

@@ -45,12 +45,12 @@ class Tiling(NamedTuple):
 
 @functools.cache
 def choose_tiling(
-    rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY, fetch: int = 0
+    rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY, fetch: int = 0, highest: int = 32
 ) -> Tiling:
     """The fastest tiling for ``rows`` x ``lanes``, by a count of clock cycles.
 
     ``blocks`` tells into how many tasks a panel can be cut: where panels are few, they should share out evenly.
-    ``fetch`` counts the cycles of waiting for a row of a panel that comes from memory.
+    ``fetch`` counts the cycles of waiting for a row of a panel that comes from memory. ``highest`` limits the rows.
     """
     per_vector = emit.vector_bytes() // itemsize
     total = -(-lanes // per_vector)  # vectors
@@ -60,7 +60,7 @@ def choose_tiling(
         tasks = blocks * (panels + (rest > 0))
         uneven = 1 if tasks >= MANY else -(-tasks // EVEN) * EVEN / tasks
         waiting = fetch * (panels + (rest > 0))
-        for height in range(1, min(rows, _most_rows(vectors, lanewise)) + 1):
+        for height in range(1, min(rows, highest, _most_rows(vectors, lanewise)) + 1):
             cycles = panels * _cycles(height, vectors, lanewise) + (rest > 0) * _cycles(height, rest, lanewise)
             best = min(best, (uneven * (-(-rows // height) * cycles + waiting), -height, vectors))
     height, vectors = -best[1], best[2]
