@@ -2,7 +2,8 @@
 
 ``C = A @ B`` for any strides of A and B: a task takes a block of rows and some panels (as many columns as a tile has
 lanes), packs a panel of B into scratch memory where it stays in the cache, and runs the tile down its rows. A panel
-that several tasks need is packed before.
+that several tasks need, or the same task every time, is packed before; while one part of it is multiplied, the next is
+fetched.
 """
 
 from __future__ import annotations
@@ -99,28 +100,32 @@ def matmul(
     panels = -(-columns // tiling.width)
     products = 2 * rows * columns * depth / (500 / itemsize)  # nanoseconds
     work = max(products, (a.nbytes + b.nbytes + c.nbytes) / BANDWIDTH)
-    tasks = max(1, min(32, round(work / TASK)))
-    block_rows = max(min(rows, FEW_ROWS), min(rows, ROWS, rows * panels // tasks))
-    block_rows = -(-block_rows // tiling.rows) * tiling.rows
-    row_blocks = -(-rows // block_rows)
-    panels_each = max(1, panels * row_blocks // tasks) if row_blocks < tasks else panels
-    calls, packed = [], NOT_PACKED
-    if b.strides[1] != itemsize or block_rows > 2 * tiling.rows or fixed:
+    block_rows, panels_each = _cut(rows, panels, tiling.rows, work)
+    calls, packed, b_strides = [], NOT_PACKED, b.strides
+    if fixed or (block_rows < rows and (block_rows > 2 * tiling.rows or b.strides[1] != itemsize)):
+        packed, b_strides = BEFORE, (0, 0)
+        b, first = pack.panels(b[None, None, None], tiling.width, empty)
+        calls = [first]
+        if depth <= DEPTH and c.strides[1] == itemsize and b.nbytes <= FEW_BYTES:
+            block_rows, panels_each = tiling.rows, panels
+    elif block_rows > 2 * tiling.rows or b.strides[1] != itemsize:
         packed = IN_TASK
-        if row_blocks > 1 or fixed:
-            packed = BEFORE
-            b, first = pack.panels(b[None, None, None], tiling.width, empty)
-            calls = [first]
-            if depth <= DEPTH and c.strides[1] == itemsize and b.nbytes <= FEW_BYTES:
-                block_rows, panels_each = tiling.rows, panels
-                row_blocks = -(-rows // block_rows)
+    row_blocks = -(-rows // block_rows)
     sizes = (
-        rows, columns, depth, *a.strides, *(b.strides if packed != BEFORE else (0, 0)), *c.strides,
-        block_rows, row_blocks, panels_each,
+        rows, columns, depth, *a.strides, *b_strides, *c.strides, block_rows, row_blocks, panels_each,
         depth if c.strides[1] != itemsize else min(depth, DEPTH), packed, *tiling, pack.packer(itemsize),
     )  # fmt: skip
     tasks = row_blocks * -(-panels // panels_each)
     return [*calls, Call(_matmul(itemsize), (a, b, bias, c), sizes, tasks, work)]
+
+
+def _cut(rows: int, panels: int, tile_rows: int, work: float) -> tuple[int, int]:
+    """Rows, a multiple of the tile's, and panels of one task."""
+    tasks = max(1, min(32, round(work / TASK)))
+    block_rows = max(min(rows, FEW_ROWS), min(rows, ROWS, rows * panels // tasks))
+    block_rows = -(-block_rows // tile_rows) * tile_rows
+    row_blocks = -(-rows // block_rows)
+    return block_rows, max(1, panels * row_blocks // tasks) if row_blocks < tasks else panels
 
 
 def _transpose_pays(a: np.ndarray, b: np.ndarray) -> bool:
