@@ -454,7 +454,7 @@ def weight_grad(
     x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
 ) -> list[Call]:
     """Gradient of ``forward`` for its kernel, into ``dw`` (KH, KW, C/G, O)."""
-    kh, kw, channels, o = dw.shape
+    kh, _, channels, o = dw.shape
     if _pointwise(window, groups) and window.strides != (1, 1):
         calls, x = _thinned(x, dy.shape, window, empty)
         return [*calls, *weight_grad(x, dy, dw, window._replace(strides=(1, 1)), groups, empty)]
@@ -467,13 +467,7 @@ def weight_grad(
     (top, _), (left, _) = window.padding
     c = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], dy.shape[1:3])
     cell = itemsize * (lanes if lanewise else channels)
-    tap_step = c.dilations[1] * cell
-    if lanewise:  # rows of the tile are kernel columns
-        runs, run, run_step, row_step = 1, kw, 0, tap_step
-    elif c.dilations[1] == 1 or kw == 1:  # kernel columns and channels are one contiguous run
-        runs, run, run_step, row_step = 1, kw * channels, 0, itemsize
-    else:
-        runs, run, run_step, row_step = kw, channels, tap_step, itemsize
+    runs, run, run_step, row_step = _runs(c, channels, itemsize, cell, lanewise)
     tiling = choose_tiling(run, lanes, itemsize, lanewise)
     panels = -(-lanes // tiling.width)
 
@@ -508,3 +502,13 @@ def weight_grad(
     tasks = splits * groups * tap_blocks * parts
     calls = [Call(_correlate_weights(itemsize), (x, dy, partial), sizes, tasks, work)]
     return calls if splits == 1 else [*calls, add_parts(partial, dw)]
+
+
+def _runs(c: Correlation, channels: int, itemsize: int, cell: int, lanewise: bool) -> tuple[int, int, int, int]:
+    """What the rows of a tile are, of one row of the kernel: number and length of runs, bytes from one to the next."""
+    columns, step = c.taps[1], c.dilations[1] * cell
+    if lanewise:  # kernel columns
+        return 1, columns, 0, step
+    if c.dilations[1] == 1 or columns == 1:  # kernel columns and channels are one contiguous run
+        return 1, columns * channels, 0, itemsize
+    return columns, channels, step, itemsize  # the channels of a kernel column
