@@ -61,6 +61,7 @@ DENSE = {  # batch, inputs, outputs
 PASSES = {"forward": "forward", "input": "backward-data", "weight": "backward-weights"}
 WINOGRAD, PLAIN, WEIGHTS = 1.7, 0.8, 0.7  # fractions of the peak that the bars ask for
 EQUAL = 1e-4  # largest distance from NumPy's result in float64, as a part of its largest number
+CACHES = 16 * 1024 * 1024  # bytes of arrays that do not pass from one run to the next in a cache
 SHARE = 0.2  # of a round of other subjects, since a kernel takes milliseconds at most
 
 
@@ -78,14 +79,14 @@ def _rows(threads: int, settings: Settings) -> Iterator[Row]:
             for kind, name in PASSES.items():
                 if kind == "input" and shape.channels < 16:
                     continue  # the first layer's input needs no gradient
-                flops = worker.call("prepare", kind=kind, **_arguments(shape, settings))
+                cost = worker.call("prepare", kind=kind, **_arguments(shape, settings))
                 bar = WEIGHTS if kind == "weight" else WINOGRAD if kind == "forward" and shape.suits_winograd else PLAIN
-                yield _row(worker, f"{_describe(shape)} {name}, {on(threads)}", flops, bar, peaks, settings)
+                yield _row(worker, f"{_describe(shape)} {name}, {on(threads)}", cost, bandwidth, bar, peaks, settings)
         for name, (batch, inputs, outputs) in list(DENSE.items())[:: settings.pick(1, 2, 3)]:
             for kind, direction in PASSES.items():
-                flops = worker.call("prepare_dense", kind=kind, batch=batch, inputs=inputs, outputs=outputs)
+                cost = worker.call("prepare_dense", kind=kind, batch=batch, inputs=inputs, outputs=outputs)
                 what = f"{name}: dense, batch {batch}, {inputs} -> {outputs}, {direction}, {on(threads)}"
-                yield _row(worker, what, flops, PLAIN, peaks, settings)
+                yield _row(worker, what, cost, bandwidth, PLAIN, peaks, settings)
     yield Row("kernels", f"peak of multiply-adds in registers, {on(threads)}", f"{statistics.median(peaks):.0f} GF/s")
     yield Row("kernels", f"copying memory, {on(threads)}", f"{bandwidth:.1f} GB/s")
 
@@ -102,7 +103,17 @@ def _describe(shape: Shape) -> str:
     return f"{shape.name}: {how}, {n} x {size}x{size}, {shape.channels} -> {shape.filters},"
 
 
-def _row(worker: Worker, what: str, flops: float, bar: float, peaks: list[float], settings: Settings) -> Row:
+def _row(
+    worker: Worker,
+    what: str,
+    cost: tuple[float, int],
+    bandwidth: float,
+    bar: float,
+    peaks: list[float],
+    settings: Settings,
+) -> Row:
+    """One kernel beside the peak; ``cost`` is its flops and the bytes of its arrays."""
+    flops, nbytes = cost
     far = worker.call("difference")
     proof = {"compared" if far <= EQUAL else "differs": f"NumPy in float64, within {far:.0e} of the largest result"}
     worker.round("times", settings, SHARE)  # warm up
@@ -115,4 +126,7 @@ def _row(worker: Worker, what: str, flops: float, bar: float, peaks: list[float]
     speeds = [flops / seconds / 1e9 for seconds in rounds["seconds"]]
     ratios = [speed / peak for speed, peak in zip(speeds, rounds["peak GF/s"])]
     ours, theirs = f"{statistics.median(speeds):.0f} GF/s", f"{statistics.median(rounds['peak GF/s']):.0f} GF/s (peak)"
+    most = flops / (nbytes / bandwidth) / statistics.median(rounds["peak GF/s"])  # if arrays come from and go to memory
+    if most < bar and nbytes > CACHES:
+        proof[next(iter(proof))] += f"; copying as many bytes would take as long as at {most:.2f}"
     return Row("kernels", what, ours, theirs, bar=Bar(bar), ratios=ratios, rounds=rounds, **proof)

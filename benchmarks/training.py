@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -139,5 +140,22 @@ def _threads(network: str, settings: Settings) -> Row:
             losses.append(worker.call("losses", count=3))
         rounds = race("steps", {"ours": two, "1 thread": one}, settings)
     same = {"compared": "3 losses are the same bits"} if losses[0] == losses[1] else {"differs": "losses differ"}
+    if "compared" in same:
+        same["compared"] += f"; {_more_with_two(settings)}"
     what = f"{network}: training step, batch {batch}, 2 threads against 1"
     return against("training", what, rounds, Bar(1.85), **same)
+
+
+def _more_with_two(settings: Settings) -> str:
+    """What the second core brings where nothing is shared, and where everything comes from memory."""
+    with Worker("primitives", 1) as one, Worker("primitives", 2) as two:
+
+        def measure(worker: Worker, limit: str) -> float:
+            return worker.call("limits")[limit]
+
+        cases = [(worker, limit) for limit in ("flops", "bandwidth") for worker in (one, two)]
+        rounds = alternate({str(i): functools.partial(measure, *case) for i, case in enumerate(cases)}, settings)
+    compute, memory = (
+        statistics.median(b / a for a, b in zip(rounds[first], rounds[second])) for first, second in ("01", "23")
+    )
+    return f"multiply-adds in registers {compute:.2f}, copying memory {memory:.2f}"

@@ -369,8 +369,11 @@ def scatter_add_oracle(shape, index, updates):
 
 
 def padded(d: Draw) -> tuple[Any, ...]:
-    shape = d.shape(1, 3)
-    return d.array(shape), tuple((d.integer(0, 2), d.integer(0, 2)) for _ in shape), 0.5
+    shape = d.shape(1, 4)
+    widths = [(d.integer(0, 2), d.integer(0, 2)) for _ in shape]
+    if len(shape) == 4 and d.one_of(True, True, False):  # images
+        widths[0] = widths[3] = (0, 0)
+    return d.array(shape), tuple(widths), d.one_of(0, 0.0, 0.5)
 
 
 def filtering(d: Draw) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ import numba
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from tinyconv import backends
-from tinyconv.backends.kernels import emit, launch
+from tinyconv.backends.kernels import emit, gemm, launch
 from tinyconv.backends.kernels.compiler import function
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling, tile
 from tinyconv.geometry import make_pool_window, make_window
@@ -48,7 +48,7 @@ def python(code: str, folder: Path = ROOT, **environment: str) -> str:
 @pytest.fixture(scope="module")
 def call_tile():
     def call_leaf(leaf, arguments):
-        emit.call(leaf, to_fixed_tuple(arguments, 18))
+        emit.call(leaf, to_fixed_tuple(arguments, 20))
 
     compiled = function(call_leaf, "void(int64, int64[::1])")
     return lambda leaf, *arguments: compiled(leaf, np.array(arguments))
@@ -75,6 +75,7 @@ def test_tile_contracts_three_levels_and_writes_nothing_else(call_tile, dtype, r
             call_tile(
                 tile(size, rows, vectors, lanewise),
                 *map(launch.address, (a, b, c, start)), a.strides[3], c.strides[0], *levels, lanes, skip, flags,
+                launch.address(b), 64,
             )  # fmt: skip
             np.testing.assert_allclose(c, whole, rtol=0, atol=50 * np.finfo(dtype).eps)
 
@@ -87,6 +88,30 @@ def test_tilings_fit_the_registers_and_cover_everything():
                 vectors = tiling.width * 4 // emit.vector_bytes()
                 assert tiling.rows <= rows
                 assert tiling.rows * vectors + vectors < emit.vector_registers()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 500, 130), (3, 650, 20), (49, 800, 65), (130, 33, 300), (1, 1, 1)])
+def test_products_with_kept_panels_have_the_same_bits(dtype, shape):
+    rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((rows, depth)).astype(dtype), rng.standard_normal((depth, columns)).astype(dtype)
+    bias, results = rng.standard_normal(columns).astype(dtype), []
+    for fixed in (False, True):
+        c = np.full((rows, columns), np.nan, dtype)
+        calls = gemm.matmul(a, b, c, bias, fixed=fixed)
+        launch.run(calls)
+        results.append(c)
+    assert [call.prepares for call in calls] == [True, False] or b.nbytes <= gemm.IN_L1
+    assert results[0].tobytes() == results[1].tobytes()
+    scale = np.abs(a.astype(float)) @ np.abs(b.astype(float))
+    assert (np.abs(results[0] - (a.astype(float) @ b + bias)) <= 4 * np.finfo(dtype).eps * (scale + 10)).all()
+
+
+def test_small_calls_are_shared_where_the_threads_are_awake_anyway():
+    calls = [launch.Call(1, (), (), 1, work) for work in (1e3, 1e4, 1e5)]
+    assert launch.prepare(calls).args[0][:, 3].tolist() == [0, 1, 1]
+    assert launch.prepare(calls[:2]).args[0][:, 3].tolist() == [0, 0]
 
 
 # --- transcendental functions -----------------------------------------------------------------------------------

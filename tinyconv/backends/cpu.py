@@ -48,7 +48,7 @@ class CPUBackend(ReferenceBackend):
     name = "cpu"
     writes = 0  # how often arrays were overwritten, by all tables together
 
-    # --- the three ways in which primitives get memory and work done; a planner overrides them -------------------
+    # --- the ways in which primitives get memory and work done; a planner overrides them ------------------------
 
     def _run(self, calls: Sequence[Any]) -> None:
         """Run calls of kernels."""
@@ -66,6 +66,10 @@ class CPUBackend(ReferenceBackend):
         """``x`` with one contiguous axis, a transposed view included."""
         plain = x.flags.aligned and x.itemsize in x.strides and min(x.strides) > 0
         return x if plain else self._packed(x)
+
+    def _is_fixed(self, x: Array) -> bool:
+        """Whether ``x`` stays as it is while the same calls are run again and again."""
+        return False
 
     def assign(self, target: Array, value: Any) -> None:
         super().assign(target, value)
@@ -98,6 +102,17 @@ class CPUBackend(ReferenceBackend):
         columns = last if any(x.shape == (last,) != largest.shape for x in arrays) else largest.size
         y = self._empty(largest.shape, np.bool_ if name in _COMPARISONS else dtype)
         self._run(_kernels.elementwise.apply(name, arrays, y, columns))
+        return y
+
+    # --- shape -------------------------------------------------------------------------------------------------
+
+    def pad(self, x: Array, widths: Sequence[tuple[int, int]], value: float) -> Array:
+        sides = [tuple(sides) for sides in widths]
+        of_images = x.ndim == 4 and sides[0] == sides[3] == (0, 0) and min(map(min, sides)) >= 0
+        if not of_images or value != 0 or x.size < LARGE or not _hot(x):
+            return super().pad(x, widths, value)
+        y = self._empty([n + sum(pair) for n, pair in zip(x.shape, sides)], x.dtype)
+        self._run([_kernels.conv.pad(self._packed(x), y, (sides[1][0], sides[2][0]))])
         return y
 
     # --- reductions --------------------------------------------------------------------------------------------
@@ -135,7 +150,8 @@ class CPUBackend(ReferenceBackend):
             x = x if x.ndim == 2 else self._packed(x)  # where its axes cannot be joined, reshape would copy in passing
             rows = self._matrix(x.reshape(-1, x.shape[-1]))
             z = self._empty((len(rows), y.shape[1]), x.dtype)
-            self._run(_kernels.gemm.matmul(rows, self._matrix(y), z, empty=self._empty))
+            right, fixed = self._matrix(y), self._is_fixed(y)
+            self._run(_kernels.gemm.matmul(rows, right, z, empty=self._empty, fixed=fixed))
             return z.reshape(*x.shape[:-1], y.shape[1])
         if x.shape[-2] * x.shape[-1] * y.shape[-1] < 1_000_000:  # NumPy is quick with many small matrices
             return super().matmul(x, y)
@@ -159,7 +175,8 @@ class CPUBackend(ReferenceBackend):
         y = self._empty((x.shape[0], *window.output_size(x.shape[1:3]), w.shape[3]), x.dtype)
         b = None if b is None else self._packed(b)
         kernels = _convolution(y.shape, w.shape[2], window, groups, x.dtype)
-        self._run(kernels.forward(self._packed(x), self._packed(w), b, y, window, groups, relu, self._empty))
+        x, w, fixed = self._packed(x), self._packed(w), self._is_fixed(w)
+        self._run(kernels.forward(x, w, b, y, window, groups, relu, self._empty, fixed))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, input_shape: Sequence[int], window: Window, groups: int) -> Array:

@@ -25,7 +25,7 @@ from tinyconv.geometry import Window
 from tinyconv.random import Key
 
 _VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
-MOST_KEPT = 1 << 26  # bytes of weights in other forms that a plan keeps
+KEPT = 1 << 26  # bytes of weights in other forms that a plan keeps; for large ones half as many again as they take
 _ALIGNMENT = 64  # bytes of a cache line and of the widest vector
 
 
@@ -172,7 +172,8 @@ class _Builder(CPUBackend):
         self.preparation: list[Any] = []  # what is done again only when arrays were overwritten
         changing = {n for step in trace.steps for n in overwritten_by(step)}
         self._fixed = [array for n, array in trace.constants.items() if n not in changing]
-        self._kept = 0  # bytes of what the preparation makes
+        weights = sum(array.nbytes for array in self._fixed)
+        self._left = max(KEPT, 3 * weights // 2)  # bytes that the preparation may still make
         self._fresh: list[Array] = []  # what the step being planned took from memory
         self._owners: dict[int, Array] = {}  # number of a result -> the array of the pool that holds it
         self._last_use = self._last_uses()
@@ -237,15 +238,33 @@ class _Builder(CPUBackend):
         text, operands, targets = step.arguments
         forms = [self.trace.forms[n] for n in (*used_by(step), *step.results)]
         dtype = next(form.dtype for form in forms if form.dtype.kind == "f")
+        sums = len(fused.Expression.parse(text).sums)
+        given = [self.values[x.number] for x in operands if isinstance(x, Ref)]
+        if not targets and not sums and all(x.flags.c_contiguous and self._is_fixed(x) for x in given):
+            self._prepare_fused(step, dtype)
+            return
         arrays = [self._packed(self.values[x.number]) if isinstance(x, Ref) else np.array(x, dtype) for x in operands]
         for number in step.results:
             self.values[number] = self._result(step, number)
         made = [self.values[n] for n in step.results]
-        count = len(made) - len(fused.Expression.parse(text).sums)
+        count = len(made) - sums
         written = [*made[:count], *(self.values[ref.number] for ref in targets)]
         # Not run while planning, as weights must not change; what does run only has to come to the right shapes.
         self.parts.extend(fused.calls(text, arrays, written, made[count:], dtype, self._empty))
         self._claim(step)
+
+    def _prepare_fused(self, step: Step, dtype: Any) -> None:
+        """What depends on nothing but weights that stay as they are, such as the factors of a normalisation."""
+        from tinyconv.backends.kernels import fused
+
+        text, operands, _ = step.arguments
+        arrays = [self.values[x.number] if isinstance(x, Ref) else np.array(x, dtype) for x in operands]
+        made = [self._empty(form.shape, form.dtype) for form in (self.trace.forms[n] for n in step.results)]
+        for number, array in zip(step.results, made, strict=True):
+            self.values[number] = array
+            self.memory.keep(array)
+        self._fixed += made
+        self.preparation.extend(fused.calls(text, arrays, made, [], dtype, self._empty))
 
     def _result(self, step: Step, number: int) -> Array:
         """An array for a result of a fused step, in the place of an operand that nothing needs any more if it can be.
@@ -329,15 +348,18 @@ class _Builder(CPUBackend):
 
     def _can_prepare(self, call: Any) -> bool:
         """Whether a kernel brings weights that stay as they are into another form, which may then be kept."""
-        if not call.prepares or not any(np.may_share_memory(call.arrays[0], fixed) for fixed in self._fixed):
+        if not call.prepares or not self._is_fixed(call.arrays[0]):
             return False
         made = call.arrays[1]
-        if self._kept + made.nbytes > MOST_KEPT or not any(made is array for array in self._fresh):
+        if made.nbytes > self._left or not any(made is array for array in self._fresh):
             return False
-        self._kept += made.nbytes
+        self._left -= made.nbytes
         self._fresh = [array for array in self._fresh if array is not made]
         self.memory.keep(made)
         return True
+
+    def _is_fixed(self, x: Array) -> bool:
+        return x.nbytes <= self._left and any(np.may_share_memory(x, fixed) for fixed in self._fixed)
 
     def _packed(self, x: Array) -> Array:
         packed = super()._packed(x)

@@ -45,6 +45,12 @@ class Parameter(Tensor):
         self.regularizer = regularizer
         self.constraint = constraint
 
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array that cannot be written to: ``assign`` does, and tells those who keep copies."""
+        values = super().numpy().view()
+        values.flags.writeable = False
+        return values
+
 
 class Module(Revised):
     """A tree of weights: its own in the order of their creation, then those of the modules in its attributes.
@@ -108,7 +114,7 @@ class Module(Revised):
             constraints.get(constraint),
         )
         parameter.requires_grad = trainable and self._trainable
-        self._parameters.append(parameter)
+        self._parameters = [*self._parameters, parameter]
         return parameter
 
     @property
@@ -244,7 +250,7 @@ _CONTAINERS = (list, tuple, dict)
 
 
 def _find(kind: type, values: Iterable[Any], found: dict[int, Any]) -> dict[int, Any]:
-    """What is of a ``kind`` among values, and in containers there, by id; quick, as every step asks for layers."""
+    """What is of a ``kind`` among values, and in containers there, by id."""
     for value in values:
         if isinstance(value, kind):
             found.setdefault(id(value), value)

@@ -1,7 +1,8 @@
 """Convolution on the tile: forward, gradient for the input and gradient for the weights, with any geometry.
 
-A task copies the part of the padded image that it needs into scratch memory, which stays in the cache; without
-padding nothing is copied. There the im2col matrix is a strided view, which the tile multiplies as it is.
+A task copies the part of the padded image that it needs into scratch memory, which stays in the cache; what several
+tasks need is copied before; without padding nothing is copied. There the im2col matrix is a strided view, which the
+tile multiplies as it is.
 The gradient for the input is a forward convolution of ``dy`` with the flipped kernel: one for each residue of the
 input position modulo the stride, with those taps that meet it, so no product with an inserted zero is computed.
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
-from tinyconv.backends.kernels.gemm import matmul
+from tinyconv.backends.kernels.gemm import LINE, matmul
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window
@@ -28,6 +29,8 @@ BATCH = 512 * 1024  # bytes of whole images whose weight gradients are summed in
 PANEL = 256 * 1024  # bytes of a panel of weights that are used in one pass over the rows
 PRODUCT = 256  # channels on both sides from which the weight gradient of a 1x1 kernel is cut by channels, not by images
 TASKS = 16  # tasks that a call is cut into where its shape allows
+IN_L1 = 48 * 1024  # bytes that stay in the L1 cache
+PIXELS = 100  # of dy that make it worth while to add to a tile of a weight gradient
 PARTIALS = 4 * 1024 * 1024  # bytes of partial weight gradients
 
 
@@ -79,9 +82,10 @@ def _correlate(itemsize: int) -> int:
             x, packed, bias, y, x_n, x_h, x_w, y_n, y_h, y_w, height, width, out_rows, out_columns,
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
             groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts, pass_rows, runs, run,
-            relu, main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 39)  # fmt: skip
-        task, part = task // parts, task % parts
+            relu, by_panels, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 40)  # fmt: skip
+        images = by_panels // parts  # tasks that share panels, when these come one after the other
+        part, task = (task // images, task % images) if by_panels else (task % parts, task // parts)
         task, first = task // bands, task % bands * band
         image, group = task // groups, task % groups
         last = min(out_rows, first + band)
@@ -114,6 +118,8 @@ def _correlate(itemsize: int) -> int:
                     count, dilation_h * line, taps_w * tap, runs, dilation_w * cell, tap,
                     run, itemsize, panel_width * itemsize,
                 )  # fmt: skip
+                used_bytes = count * taps_w * tap
+                ahead, ahead_step = right + used_bytes, LINE
                 for row in range(first, last):
                     corner = source + ((row - first) * stride_h + i * dilation_h) * line
                     if lanewise:
@@ -123,8 +129,11 @@ def _correlate(itemsize: int) -> int:
                         moved = min(pixel, out_columns - tile_rows)
                         emit.call(tile, (
                             corner + moved * stride_w * cell, right, target + moved * y_w, start,
-                            stride_w * cell, y_w, *levels, used, pixel - moved, flags,
+                            stride_w * cell, y_w, *levels, used, pixel - moved, flags, ahead, ahead_step,
                         ))  # fmt: skip
+                        ahead += count * taps_w * channels * ahead_step
+                        if ahead >= right + 2 * used_bytes:
+                            ahead_step = 0
         if not direct:
             emit.release(scratch)
 
@@ -153,10 +162,17 @@ def _correlation_calls(
     packed, first = pack.panels(w, tiling.width, empty)
     work = 2 * n * oh * ow * groups * lanes * channels * math.prod(c.taps) / (500 / itemsize)
 
+    calls = [first]
     direct = (c.inside() and groups == 1) or math.prod(c.taps) == 0
     cell = itemsize * (lanes if lanewise else channels)
     band, panels_each = _cut(n * groups, panels, c, cell, direct)
+    if not direct and groups == 1 and panels_each < panels:  # else every task with some of the panels would copy anew
+        x, c, call = _with_padding(x, c, empty)
+        calls.append(call)
+        direct = True
+        band, panels_each = _cut(n * groups, panels, c, cell, direct)
     bands, parts = -(-oh // band), -(-panels // panels_each)
+    tasks = n * groups * bands * parts
     row_bytes = max(1, c.taps[1] * channels * tiling.width * itemsize)
     runs, run = c.taps[1], channels  # kernel columns and channels, in one contiguous run where they are neighbours
     if c.dilations[1] == 1 and not lanewise:
@@ -164,9 +180,34 @@ def _correlation_calls(
     sizes = (
         *x.strides[:3], *y.strides[:3], *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, band, bands, panels_each, parts,
-        max(1, PANEL // row_bytes), runs, run, relu, *tiling,
+        max(1, PANEL // row_bytes), runs, run, relu, tasks if packed.nbytes > x.nbytes else 0, *tiling,
     )  # fmt: skip
-    return [first, Call(_correlate(itemsize), (x, packed, b, y), sizes, n * groups * bands * parts, work)]
+    return [*calls, Call(_correlate(itemsize), (x, packed, b, y), sizes, tasks, work)]
+
+
+@functools.cache
+def _pad() -> int:
+    def pad(block, task):
+        x, padded, x_n, x_h, x_w, height, width, top, left, rows, columns, cell = emit.parameters(block, 12)
+        image, row = task // rows, task % rows
+        target = padded + task * columns * cell
+        copy_part(target, x + image * x_n, height, width, x_h, x_w, row - top, -left, 1, columns, cell)
+
+    return leaf(pad)
+
+
+def pad(x: np.ndarray, padded: np.ndarray, before: tuple[int, int]) -> Call:
+    """Copy images (N, H, W, C) into larger ones, ``before`` rows and columns from their corner; zeros around them."""
+    n, rows, columns, channels = padded.shape
+    sizes = (*x.strides[:3], *x.shape[1:3], *before, rows, columns, channels * x.itemsize)
+    return Call(_pad(), (x, padded), sizes, n * rows, padded.nbytes / 10)
+
+
+def _with_padding(x: np.ndarray, c: Correlation, empty: Allocate) -> tuple[np.ndarray, Correlation, Call]:
+    """The part of the padded images that a correlation meets, the correlation there, and the call that copies it."""
+    rows, columns = c.extent(*c.output)
+    padded = empty((x.shape[0], rows, columns, x.shape[3]), x.dtype)
+    return padded, c._replace(before=(0, 0), size=(rows, columns)), pad(x, padded, c.before)
 
 
 def _cut(images: int, panels: int, c: Correlation, cell: int, direct: bool) -> tuple[int, int]:
@@ -192,11 +233,15 @@ def forward(
     groups: int,
     relu: bool = False,
     empty: Allocate = np.empty,
+    fixed: bool = False,
 ) -> list[Call]:
-    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
+    """Convolution of ``x`` with ``w`` (KH, KW, C/G, O), plus bias, into ``y``; with ``relu`` clipped at zero.
+
+    ``fixed`` tells that the calls are run again and again with the same ``w``.
+    """
     if _pointwise(window, groups) and not relu:
         calls, x = _thinned(x, y.shape, window, empty)
-        return [*calls, *matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty)]
+        return [*calls, *matmul(x.reshape(-1, x.shape[3]), w[0, 0], y.reshape(-1, y.shape[3]), b, empty, fixed)]
     (top, _), (left, _) = window.padding
     correlation = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], y.shape[1:3])
     return _correlation_calls(x, _by_group(w, groups), b, y, groups, correlation, relu, empty)
@@ -317,8 +362,8 @@ def _correlate_weights(itemsize: int) -> int:
             taps_h, taps_w, stride_h, stride_w, top, left, dilation_h, dilation_w,
             groups, channels, lanes, lanewise, direct, splits, split_bytes, batch, band,
             taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, dw_row,
-            main, tail, tile_rows, panel_width,
-        ) = emit.parameters(block, 44)  # fmt: skip
+            gathers, pack, main, tail, tile_rows, panel_width,
+        ) = emit.parameters(block, 46)  # fmt: skip
         task, part = task // parts, task % parts
         task, tap_block = task // tap_blocks, task % tap_blocks
         split, group = task // groups, task % groups
@@ -327,7 +372,9 @@ def _correlate_weights(itemsize: int) -> int:
         cell = (lanes if lanewise else channels) * itemsize
         rows = (band - 1) * stride_h + (taps_h - 1) * dilation_h + 1
         columns = (out_columns - 1) * stride_w + (taps_w - 1) * dilation_w + 1
-        scratch = emit.allocate(0 if direct else batch * rows * columns * cell)
+        scratch_bytes = 0 if direct else batch * rows * columns * cell
+        scratch = emit.allocate(scratch_bytes + gathers * batch * band * out_columns * panel_width * itemsize)
+        gathered = scratch + scratch_bytes
         flags = 0
         for image in range(split * share, min(images, (split + 1) * share), batch):
             count = min(batch, images - image, (split + 1) * share - image)
@@ -345,25 +392,38 @@ def _correlate_weights(itemsize: int) -> int:
                             (used_rows - 1) * stride_h + (taps_h - 1) * dilation_h + 1, columns, cell,
                         )  # fmt: skip
                     source = scratch
-                levels = (
-                    count, whole, dy_n, used_rows, stride_h * line, dy_h, out_columns, stride_w * cell, dy_w,
-                )  # fmt: skip
-                for i in range(tap_block * taps_each, min(taps_h, (tap_block + 1) * taps_each)):
-                    for j in range(runs):
-                        corner = source + i * dilation_h * line + j * run_step
-                        filter_row = dw + split * split_bytes + (i * runs + j) * run * dw_row
-                        for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
-                            used = min(panel_width, lanes - panel * panel_width)
-                            tile = main if used == panel_width else tail
-                            column = (group * lanes + panel * panel_width) * itemsize
-                            left_lane = panel * panel_width * itemsize if lanewise else 0
-                            right = dy + image * dy_n + first * dy_h + column
+                span = count * dy_n if used_rows == out_rows else used_rows * dy_h
+                ahead, ahead_step = dy + image * dy_n + first * dy_h + span, LINE  # what is multiplied next
+                enough = ahead + span
+                for panel in range(part * panels_each, min(panels, (part + 1) * panels_each)):
+                    used = min(panel_width, lanes - panel * panel_width)
+                    tile = main if used == panel_width else tail
+                    column = (group * lanes + panel * panel_width) * itemsize
+                    left_lane = panel * panel_width * itemsize if lanewise else 0
+                    right = dy + image * dy_n + first * dy_h + column
+                    step_n, step_h, step_w = dy_n, dy_h, dy_w
+                    if gathers:
+                        emit.call(pack, (
+                            gathered, right, count * used_rows * out_columns, used, panel_width, dy_w, itemsize,
+                        ))  # fmt: skip
+                        right, step_w = gathered, panel_width * itemsize
+                        step_h, step_n = out_columns * step_w, used_rows * out_columns * step_w
+                    levels = (
+                        count, whole, step_n, used_rows, stride_h * line, step_h, out_columns, stride_w * cell, step_w,
+                    )  # fmt: skip
+                    for i in range(tap_block * taps_each, min(taps_h, (tap_block + 1) * taps_each)):
+                        for j in range(runs):
+                            corner = source + i * dilation_h * line + j * run_step + left_lane
+                            filter_row = dw + split * split_bytes + (i * runs + j) * run * dw_row + column
                             for row in range(0, run, tile_rows):
                                 moved = min(row, run - tile_rows)
                                 emit.call(tile, (
-                                    corner + moved * row_step + left_lane, right, filter_row + moved * dw_row + column,
-                                    0, row_step, dw_row, *levels, used, row - moved, flags,
+                                    corner + moved * row_step, right, filter_row + moved * dw_row,
+                                    0, row_step, dw_row, *levels, used, row - moved, flags, ahead, ahead_step,
                                 ))  # fmt: skip
+                                ahead += count * used_rows * out_columns * ahead_step
+                                if ahead >= enough:
+                                    ahead_step = 0
                 flags = ADD
         emit.release(scratch)
 
@@ -394,7 +454,7 @@ def weight_grad(
     x: np.ndarray, dy: np.ndarray, dw: np.ndarray, window: Window, groups: int, empty: Allocate = np.empty
 ) -> list[Call]:
     """Gradient of ``forward`` for its kernel, into ``dw`` (KH, KW, C/G, O)."""
-    kh, kw, channels, o = dw.shape
+    kh, _, channels, o = dw.shape
     if _pointwise(window, groups) and window.strides != (1, 1):
         calls, x = _thinned(x, dy.shape, window, empty)
         return [*calls, *weight_grad(x, dy, dw, window._replace(strides=(1, 1)), groups, empty)]
@@ -407,13 +467,7 @@ def weight_grad(
     (top, _), (left, _) = window.padding
     c = Correlation(window.kernel, window.strides, (top, left), window.dilations, x.shape[1:3], dy.shape[1:3])
     cell = itemsize * (lanes if lanewise else channels)
-    tap_step = c.dilations[1] * cell
-    if lanewise:  # rows of the tile are kernel columns
-        runs, run, run_step, row_step = 1, kw, 0, tap_step
-    elif c.dilations[1] == 1 or kw == 1:  # kernel columns and channels are one contiguous run
-        runs, run, run_step, row_step = 1, kw * channels, 0, itemsize
-    else:
-        runs, run, run_step, row_step = kw, channels, tap_step, itemsize
+    runs, run, run_step, row_step = _runs(c, channels, itemsize, cell, lanewise)
     tiling = choose_tiling(run, lanes, itemsize, lanewise)
     panels = -(-lanes // tiling.width)
 
@@ -433,12 +487,28 @@ def weight_grad(
     taps_each = max(1, kh // blocks)
     tap_blocks, parts = -(-kh // taps_each), -(-panels // panels_each)
     partial = dw if splits == 1 else empty((splits, *dw.shape), dw.dtype)
+    uses = taps_each * runs * -(-run // tiling.rows)  # of a panel of dy
+    gathers = uses >= 5 and run >= 16 and tiling.width < o
+    fitting = IN_L1 // (c.strides[0] * columns * cell + ow * tiling.width * itemsize)  # rows of x and of a panel
+    if gathers and fitting * ow >= PIXELS:
+        batch, band = max(1, min(batch, fitting // oh)), min(band, fitting)
     work = 2 * n * oh * ow * dw.size / (500 / itemsize)
     sizes = (
         *x.strides[:3], *dy.strides[:3], n, *c.size, *c.output, *c.taps, *c.strides, *c.before, *c.dilations,
         groups, channels, lanes, lanewise, direct, splits, dw.nbytes, batch, band if batch == 1 else oh,
-        taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, o * itemsize, *tiling,
+        taps_each, tap_blocks, panels_each, parts, runs, run, run_step, row_step, o * itemsize,
+        gathers, pack.packer(itemsize), *tiling,
     )  # fmt: skip
     tasks = splits * groups * tap_blocks * parts
     calls = [Call(_correlate_weights(itemsize), (x, dy, partial), sizes, tasks, work)]
     return calls if splits == 1 else [*calls, add_parts(partial, dw)]
+
+
+def _runs(c: Correlation, channels: int, itemsize: int, cell: int, lanewise: bool) -> tuple[int, int, int, int]:
+    """What the rows of a tile are, of one row of the kernel: number and length of runs, bytes from one to the next."""
+    columns, step = c.taps[1], c.dilations[1] * cell
+    if lanewise:  # kernel columns
+        return 1, columns, 0, step
+    if c.dilations[1] == 1 or columns == 1:  # kernel columns and channels are one contiguous run
+        return 1, columns * channels, 0, itemsize
+    return columns, channels, step, itemsize  # the channels of a kernel column

@@ -142,11 +142,14 @@ class Emitter:
         masked = self.function(name, ir.VoidType(), vector, POINTER, ir.IntType(32), mask.type)
         self.builder.call(masked, [value, pointer, size32, mask])
 
-    def prefetch(self, pointer: ir.Value, write: bool = True) -> None:
-        """Fetch the cache line at ``pointer`` for writing or reading, should it be memory at all."""
+    def prefetch(self, pointer: ir.Value, write: bool = True, near: bool = True) -> None:
+        """Fetch the cache line at ``pointer`` for writing or reading, should it be memory at all.
+
+        It comes into the first cache, or, not ``near``, into the second.
+        """
         kind = ir.IntType(32)
         fetch = self.function("llvm.prefetch.p0", ir.VoidType(), POINTER, kind, kind, kind)
-        self.builder.call(fetch, [pointer, *(ir.Constant(kind, n) for n in (int(write), 3, 1))])  # keep, data
+        self.builder.call(fetch, [pointer, *(ir.Constant(kind, n) for n in (int(write), 3 if near else 2, 1))])
 
     def _memory(self, kind: ir.Type | None) -> tuple[ir.VectorType, int, str]:
         """Vector type, bytes of an element and name in LLVM's intrinsics of floats or of integers ``kind``."""

@@ -19,6 +19,7 @@ from tinyconv.backends.kernels import emit, threads
 from tinyconv.backends.kernels.compiler import function
 
 SMALL = 40_000  # nanoseconds of work that do not pay for waking the other threads
+AWAKE = 6_000  # nanoseconds of work that do not pay for sharing it with threads that are awake
 
 
 class Call(NamedTuple):
@@ -53,8 +54,9 @@ def run(calls: Sequence[Call]) -> None:
 def prepare(calls: Sequence[Call]) -> Callable[[], None]:
     """Make calls into a program; what is returned runs it, on the same arrays every time, and keeps them alive."""
     blocks = [np.array([*map(address, call.arrays), *call.sizes], np.int64) for call in calls]
+    worth = min(AWAKE, SMALL) if any(call.work > SMALL for call in calls) else SMALL
     program = np.array(
-        [(call.kernel, address(block), call.tasks, call.work > SMALL) for call, block in zip(calls, blocks)],
+        [(call.kernel, address(block), call.tasks, call.work > worth) for call, block in zip(calls, blocks)],
         np.int64,
     )
     return functools.partial(_execute, program, (blocks, calls))

@@ -7,7 +7,8 @@ For ``rows`` rows i and ``vectors`` vectors of lanes j::
 The sums stay in registers from the first product to the last. Because A has a stride per row and per level, the im2col
 matrix of a channels-last image needs no copy: rows are output pixels, p kernel rows, q kernel columns, r channels.
 With ``lanewise`` A has lanes too (A[... + j]) instead of being one number for all of them: depthwise convolution.
-All strides are bytes.
+All strides are bytes. Meanwhile the tile fetches what will be needed next, a cache line with every product of the sums,
+``next_step`` bytes after the one before.
 """
 
 from __future__ import annotations
@@ -44,29 +45,25 @@ class Tiling(NamedTuple):
 
 @functools.cache
 def choose_tiling(
-    rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY, fetch: int = 0
+    rows: int, lanes: int, itemsize: int, lanewise: bool = False, blocks: int = MANY, fetch: int = 0, highest: int = 32
 ) -> Tiling:
     """The fastest tiling for ``rows`` x ``lanes``, by a count of clock cycles.
 
     ``blocks`` tells into how many tasks a panel can be cut: where panels are few, they should share out evenly.
-    ``fetch`` counts the cycles of waiting for a row of a panel that comes from memory.
+    ``fetch`` counts the cycles of waiting for a row of a panel that comes from memory. ``highest`` limits the rows.
     """
     per_vector = emit.vector_bytes() // itemsize
     total = -(-lanes // per_vector)  # vectors
-    best = (float("inf"), 1, 1)
+    best = (float("inf"), -1, 1)
     for vectors in range(1, min(total, 8) + 1):
-        most = _most_rows(vectors, lanewise)
-        if most == 0:
-            continue
-        count = -(-rows // most)
-        height = -(-rows // count)
         panels, rest = divmod(total, vectors)
-        cycles = panels * _cycles(height, vectors, lanewise) + (rest > 0) * _cycles(height, rest, lanewise)
         tasks = blocks * (panels + (rest > 0))
         uneven = 1 if tasks >= MANY else -(-tasks // EVEN) * EVEN / tasks
         waiting = fetch * (panels + (rest > 0))
-        best = min(best, (uneven * (count * cycles + waiting), height, vectors))
-    _, height, vectors = best
+        for height in range(1, min(rows, highest, _most_rows(vectors, lanewise)) + 1):
+            cycles = panels * _cycles(height, vectors, lanewise) + (rest > 0) * _cycles(height, rest, lanewise)
+            best = min(best, (uneven * (-(-rows // height) * cycles + waiting), -height, vectors))
+    height, vectors = -best[1], best[2]
     rest = total % vectors or vectors
     return Tiling(
         tile(itemsize, height, vectors, int(lanewise)),
@@ -83,18 +80,22 @@ def _most_rows(vectors: int, lanewise: bool) -> int:
 
 
 def _cycles(rows: int, vectors: int, lanewise: bool) -> float:
-    """Clock cycles of one step of a tile: two multiply-adds or loads each, one broadcast, four of latency."""
+    """Clock cycles of one step of a tile: two multiply-adds or loads each, one broadcast, four of latency.
+
+    Vectors of B come from the L2 cache, which takes longer.
+    """
     loads = rows * vectors + vectors if lanewise else rows + vectors
     broadcasts = 0 if lanewise else rows
-    return max(rows * vectors / 2, loads / 2, broadcasts, 4) + 0.5
+    return max(rows * vectors / 2, loads / 2, broadcasts, 1.25 * vectors, 4) + 0.5
 
 
 @functools.cache
 def tile(itemsize: int, rows: int, vectors: int, lanewise: int = 0) -> int:
     """Address of the compiled tile with ``rows`` x ``vectors`` registers of sums."""
 
-    def tile(block):  # a, b, c, bias, a_row, c_row, p, a_p, b_p, q, a_q, b_q, r, a_r, b_r, lanes, skip, flags
-        _tile(emit.parameters(block, 18), itemsize, rows, vectors, lanewise)
+    def tile(block):
+        # a, b, c, bias, a_row, c_row, p, a_p, b_p, q, a_q, b_q, r, a_r, b_r, lanes, skip, flags, next, next_step
+        _tile(emit.parameters(block, 20), itemsize, rows, vectors, lanewise)
 
     return leaf(tile, f"f{8 * itemsize}_{rows}x{vectors}" + "_lanewise" * lanewise, 1)
 
@@ -115,7 +116,7 @@ def _emit_tile(
     builder: ir.IRBuilder, arguments: list[ir.Value], itemsize: int, rows: int, vectors: int, lanewise: int
 ) -> None:
     a, b, c, bias, a_row, c_row, *levels = arguments[:15]
-    lanes, skip, flags = arguments[15:]
+    lanes, skip, flags, upcoming, upcoming_step = arguments[15:]
     e = Emitter(builder, itemsize)
     width = e.lanes * itemsize
     tail = e.mask(builder.sub(lanes, const((vectors - 1) * e.lanes)))
@@ -130,7 +131,13 @@ def _emit_tile(
             for row in sums:
                 builder.store(start, row[j])
 
+    ahead = e.variable(e.pointer(upcoming))
+
     def multiply(a: ir.Value, b: ir.Value) -> None:
+        if rows > 1:  # one row reads B as fast as it comes
+            place = builder.load(ahead)
+            e.prefetch(place, write=False, near=False)
+            builder.store(e.offset(place, upcoming_step), ahead)
         right = lane_vectors(b)
         for i, row in enumerate(sums):
             start = e.offset(a, builder.mul(a_row, const(i)))

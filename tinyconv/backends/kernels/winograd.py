@@ -544,6 +544,7 @@ def forward(
     groups: int,
     relu: bool = False,
     empty: Allocate = np.empty,
+    fixed: bool = False,  # the transformed kernel is kept whenever it can be
 ) -> list[Call]:
     """Convolution of ``x`` with ``w`` (K, K, C, O), plus bias, into ``y``; with ``relu`` clipped at zero."""
     (top, _), (left, _) = window.padding
