@@ -82,4 +82,5 @@ def test_equal_values_are_no_change():
     layer.rate = 0.5
     assert (Revised.latest, layer.revision) == (latest, revision)
     layer.rate = 0.25
-    assert Revised.latest is not latest and layer.revision == revision + 1
+    assert Revised.latest is not latest
+    assert layer.revision == revision + 1
