@@ -12,8 +12,8 @@ RMSprop (SGD with momentum 0.9 for fine-tuning), binary cross-entropy; 0 is a ca
 Where the slides go wrong, this program does not follow them:
 
 - they scale pixels to 0..1 for VGG16, whose weights expect BGR less the means of ImageNet (``--scaling`` chooses); its
-  features are then a hundred times larger, and with the slides' rate for fine-tuning, 0.0001, the network ends its first
-  epoch with one answer for all photos: the rate is a hundredth of it (see ``FINE_RATES``);
+  features are then a hundred times larger, and with the slides' rate for fine-tuning, 0.0001, the network gives the
+  same answer for all photos after one epoch: the rate is a hundredth of it (see ``FINE_RATES``);
 - they freeze ``layers[:25]`` of a model with 3 layers, which freezes everything: here blocks 1 to 4 are frozen by name,
   which leaves 9,177,089 trainable parameters;
 - they train the network on the features and do not store its weights, which fine-tuning then loads;
