@@ -322,3 +322,26 @@ def test_predictions_see_weights_that_are_set_or_trained_elsewhere():
     for _ in range(4):  # recorded, then replayed: it trains a layer of the other model
         head.train_on_batch(x, np.ones((4, 2)))
         np.testing.assert_array_equal(model.predict_on_batch(x), expected())
+
+
+
+def test_planning_does_not_look_at_what_memory_held_before(monkeypatch):
+    """Some layers compute places from constants alone, which a plan prepares once, after planning."""
+    from tinyconv.backends.plan import Memory
+
+    def take(self, shape, dtype, original=Memory.take):
+        array = original(self, shape, dtype)
+        array.view(np.uint8).fill(255)  # NaN
+        return array
+
+    monkeypatch.setattr(Memory, "take", take)
+
+    def run(call):
+        layer = tc.layers.RandomTranslation(0.3, 0.2, fill_mode="wrap", seed=1)
+        rng = np.random.default_rng(0)
+        images = [rng.standard_normal((4, 9, 8, 3), dtype="float32") for _ in range(5)]
+        return [call(lambda x: [layer(tc.Tensor(x), training=True)], [x])[0].numpy() for x in images]
+
+    replay = Replay()
+    np.testing.assert_array_equal(run(replay), run(lambda step, arrays: step(*arrays)))
+    assert state(replay) == ["Plan"]

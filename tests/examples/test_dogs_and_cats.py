@@ -74,7 +74,7 @@ def test_fine_tuning_starts_from_the_trained_top(tmp_path, monkeypatch):
     for ours, theirs in zip(model.layers[2].get_weights(), top.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     optimizer = given[0][1]
-    assert (type(optimizer), optimizer.learning_rate, optimizer.momentum) == (tc.optimizers.SGD, 1e-4, 0.9)
+    assert (type(optimizer), optimizer.learning_rate, optimizer.momentum) == (tc.optimizers.SGD, 1e-6, 0.9)
 
 
 def test_settings_of_the_slides(tmp_path):

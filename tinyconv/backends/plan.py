@@ -263,6 +263,8 @@ class _Builder(CPUBackend):
         for number, array in zip(step.results, made, strict=True):
             self.values[number] = array
             self.memory.keep(array)
+            if isinstance(self.memory, Memory):
+                array.fill(0)  # later steps may look at it while planning
         self._fixed += made
         self.preparation.extend(fused.calls(text, arrays, made, [], dtype, self._empty))
 

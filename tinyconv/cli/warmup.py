@@ -14,7 +14,7 @@ from tinyconv.cli.common import add_command, add_json, as_size, positive, print_
 from tinyconv.cli.networks import NETWORKS, OPTIMIZERS
 
 SHAPES = {"lenet": (28, 28, 1), "minivggnet": (32, 32, 3), "shallownet": (32, 32, 3)}  # H, W, C
-SHORT = 32  # images of the largest short batch: no tile has more rows
+SHORT = 64  # images of the largest short batch: how fewer rows are cut into tiles depends on their number
 LOSSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 
 

@@ -94,7 +94,7 @@ def matmul(
         a, b, c, fixed = b.T, a.T, c.T, False
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
     fixed = fixed and b.strides[1] == itemsize and b.nbytes > IN_L1
-    fetch = FETCH if rows <= FEW_ROWS and not fixed else 0
+    fetch = FETCH if rows <= FEW_ROWS else 0
     highest = WAYS if a.strides[0] % SETS == 0 else 32
     tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // FEW_ROWS), fetch=fetch, highest=highest)
     panels = -(-columns // tiling.width)
