@@ -135,6 +135,21 @@ def test_determinism(case):
         assert_same(compute(case, first, arrays(case)), compute(case, second, arrays(case)))
 
 
+@every(("losses", "optimizers", "regularizers", "constraints"))
+def test_use_is_no_change(case):
+    """What counts as a change makes models record their steps anew."""
+    thing, given = case.make(), arrays(case)
+    variables = cases.variables(case, given[0].dtype) if case.kind == "optimizers" else []
+    revisions = []
+    for _ in range(3):
+        if case.kind == "optimizers":
+            thing.apply([gradients[0] for gradients in given], variables)
+        else:
+            compute(case, thing, given)
+        revisions.append(thing.revision)
+    assert revisions == revisions[:1] * 3
+
+
 @every()
 def test_inputs_are_not_changed(case):
     given, before = arrays(case), arrays(case)

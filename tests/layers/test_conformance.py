@@ -369,6 +369,17 @@ def test_neither_inputs_nor_weights_are_changed(cls, case):
 
 
 @every_case
+def test_calls_are_no_change(cls, case):
+    """What counts as a change makes models record their steps anew."""
+    layer, x = make(cls, case), data(case)
+    layer(x, training=True)
+    before = [part.revision for part in with_children(layer)]
+    layer(x, training=True)
+    layer(x)
+    assert [part.revision for part in with_children(layer)] == before
+
+
+@every_case
 def test_inputs_may_be_tensors_or_lists(cls, case):
     layer, x = make(cls, case), data(case)
     expected = layer(x)

@@ -255,7 +255,7 @@ class Steps(Layer):
         latest = Revised.latest
         layers = list(self._all_layers())
         weights = [parameter for layer in layers for parameter in layer._parameters]
-        attributes = [value for layer in layers for value in vars(layer).values()]  # regularizers and the like
+        attributes = [value for layer in layers for value in list(vars(layer).values())]  # regularizers and the like
         objective = self.objective.parts() if self.objective else []
         parts = [part for part in (*layers, *attributes, *objective, self.optimizer) if isinstance(part, Revised)]
         revisions = tuple((id(part), part.revision) for part in parts if not isinstance(part, Steps))
