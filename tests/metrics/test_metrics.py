@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 
 import tinyconv as tc
 from tinyconv import losses, metrics
+from tinyconv.metrics.crossentropy import resolve_crossentropy
 from tinyconv.registry import serialize
 
 PRIVATE = (metrics.Metric, metrics.MeanMetricWrapper, metrics.Mean, metrics.Sum, metrics.MeanIoU)
@@ -462,6 +463,32 @@ def test_accuracy_follows_the_loss(loss, shape, expected):
     assert repr(metric) == expected
     assert metric.name == "accuracy"
     assert metrics.resolve_accuracy(loss, shape, "acc").name == "acc"
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape", "expected"),
+    [
+        ("binary_crossentropy", (None, 3), "BinaryCrossentropy()"),
+        (losses.BinaryCrossentropy(from_logits=True), (None, 1), "BinaryCrossentropy(from_logits=True)"),
+        ("mse", (None, 1), "BinaryCrossentropy()"), ("mse", (8, 3), "CategoricalCrossentropy()"),
+        (None, (8, 3), "CategoricalCrossentropy()"),
+        ("sparse_categorical_crossentropy", (None, 10), "SparseCategoricalCrossentropy()"),
+        (losses.SparseCategoricalCrossentropy(True), (None, 9), "SparseCategoricalCrossentropy(from_logits=True)"),
+    ],
+)  # fmt: skip
+def test_crossentropy_follows_the_loss(loss, shape, expected):
+    metric = resolve_crossentropy(loss, shape)
+    assert repr(metric) == expected
+    assert metric.name == "crossentropy"
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "ce"])
+def test_crossentropy_by_its_short_names(name):
+    y, p, _ = data()
+    model = tc.Sequential([tc.layers.Dense(4, "softmax", input_shape=(4,))])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[name])
+    results = model.evaluate(p, y, verbose=0, return_dict=True)
+    assert results[name] == pytest.approx(sk.log_loss(y, model.predict(p, verbose=0), labels=range(4)), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [None, lambda y_true, y_pred: y_pred[:, 0]])

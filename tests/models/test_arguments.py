@@ -181,3 +181,17 @@ def test_a_model_of_ones_own_with_several_tensors(given, tmp_path):
     model.save(tmp_path / "m.tinyconv")
     again = tc.load_model(tmp_path / "m.tinyconv")
     np.testing.assert_array_equal(again(*args, **options).numpy(), found)
+
+
+def test_every_output_has_its_own_copy_of_a_metric():
+    """Also of one around a function that no registry knows."""
+    metric = tc.metrics.MeanMetricWrapper(lambda y_true, y_pred: np.abs(y_true - y_pred).max(axis=-1), name="worst")
+    inputs = tc.layers.Input((3,))
+    outputs = {name: tc.layers.Dense(2, name=name)(inputs) for name in ("a", "b")}
+    model = tc.Model(inputs, outputs)
+    model.compile("sgd", "mse", metrics=[metric])
+    x, y = np.ones((4, 3), "float32"), {"a": np.zeros((4, 2), "float32"), "b": np.ones((4, 2), "float32")}
+    results = model.evaluate(x, y, verbose=0, return_dict=True)
+    predictions = model.predict(x, verbose=0)
+    for name, truth in y.items():
+        assert results[f"{name}_worst"] == pytest.approx(np.abs(truth - predictions[name]).max(axis=1).mean(), rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -148,3 +149,25 @@ class CategoricalHinge(MeanOf):
     """
 
     function = staticmethod(losses.categorical_hinge)
+
+
+def resolve_crossentropy(loss: Any, output_shape: Sequence[int | None], name: str = "crossentropy") -> MeanOf:
+    """The cross-entropy that Keras means by ``"crossentropy"``, from the loss and the shape of the predictions.
+
+    Binary losses and outputs of one unit: element by element; sparse losses: of class numbers; all others: of one-hot
+    labels. Predictions are logits where they are to the loss.
+
+    Examples
+    --------
+    >>> from tinyconv.metrics.crossentropy import resolve_crossentropy
+    >>> resolve_crossentropy("sparse_categorical_crossentropy", (None, 10))
+    SparseCategoricalCrossentropy()
+    """
+    loss = None if loss is None else losses.get(loss)
+    binary = isinstance(loss, losses.BinaryCrossentropy | losses.BinaryFocalCrossentropy)
+    sparse = isinstance(loss, losses.SparseCategoricalCrossentropy | losses.InfoNCE)
+    if binary or (not sparse and (len(output_shape) < 2 or output_shape[-1] == 1)):
+        kind: Any = BinaryCrossentropy
+    else:
+        kind = SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy
+    return kind(name, from_logits=getattr(loss, "from_logits", False))

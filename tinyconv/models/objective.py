@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from tinyconv import losses, metrics
 from tinyconv.masking import mask_of
+from tinyconv.metrics.crossentropy import resolve_crossentropy
 from tinyconv.tensor import Tensor
 
 
@@ -190,10 +193,11 @@ class _Output:
     def _metrics(self, wanted: Any, prediction: Tensor, several: bool) -> list[Any]:
         made = []
         for metric in _as_list(wanted):
-            if metric in ("accuracy", "acc"):  # which accuracy depends on the loss and on the output, as in Keras
-                made.append(metrics.resolve_accuracy(self.loss, prediction.shape, metric))
+            if isinstance(metric, str) and metric in _RESOLVED:
+                made.append(_RESOLVED[metric](self.loss, prediction.shape, metric))
             elif several and isinstance(metric, metrics.Metric):  # every output has a state of its own
-                made.append(type(metric).from_config(metric.get_config()))
+                made.append(copy.deepcopy(metric))
+                made[-1].reset_state()
             else:
                 made.append(metrics.get(metric))
         return made
@@ -214,8 +218,17 @@ def _unique(name: str, taken: dict[str, Any]) -> str:
     return next(candidate for candidate in numbers if candidate not in taken)
 
 
+# Which accuracy or cross-entropy is meant depends on the loss and on the output, as in Keras.
+_RESOLVED: dict[str, Callable[..., Any]] = {
+    "accuracy": metrics.resolve_accuracy,
+    "acc": metrics.resolve_accuracy,
+    "crossentropy": resolve_crossentropy,
+    "ce": resolve_crossentropy,
+}
+
+
 def _metric(identifier: Any) -> Any:
-    return None if identifier in ("accuracy", "acc") else metrics.get(identifier)
+    return None if isinstance(identifier, str) and identifier in _RESOLVED else metrics.get(identifier)
 
 
 def _leaves(wanted: Any) -> list[Any]:
