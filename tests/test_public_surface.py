@@ -71,7 +71,8 @@ WITHIN = {
         CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay LinearWarmup OneCycle PiecewiseConstantDecay
         PolynomialDecay StepDecay""",
     "testing": "check_gradients",
-    "utils": "array_to_img image_dataset_from_directory img_to_array load_img plot_model save_img to_categorical",
+    "utils": """PyDataset Sequence array_to_img image_dataset_from_directory img_to_array load_img normalize plot_model
+        save_img set_random_seed to_categorical""",
     "viz": """
         feature_maps grad_cam plot_activations plot_confusion_matrix plot_filters plot_grad_cam plot_history plot_images
         plot_model plot_saliency plot_top_patches receptive_field saliency save show to_dot top_patches""",

@@ -17,6 +17,8 @@ import numpy as np
 
 from tinyconv import backends, random
 from tinyconv.layers.base import flatten_structure, map_structure
+from tinyconv.preprocessing.prefetching import map_ahead
+from tinyconv.preprocessing.sequence import PyDataset
 from tinyconv.tensor import Tensor
 
 Batch = tuple[Any, Any, Any]
@@ -88,7 +90,12 @@ class IterableFeed(Feed):
             return iter(self.source)
         count = len(self.source)
         order = random.generator().permutation(count) if self.shuffle else range(count)
-        return (self.source[int(i)] for i in order)
+        if isinstance(self.source, PyDataset) and getattr(self.source, "workers", 1) > 1:
+            return map_ahead(self._batch, order, self.source.workers, self.source.max_queue_size)
+        return map(self._batch, order)
+
+    def _batch(self, index: Any) -> Any:
+        return self.source[int(index)]
 
     def _check_supply(self, count: int) -> None:
         """Learn the number of steps from an epoch of ``count`` batches, and notice when there will be no more."""
