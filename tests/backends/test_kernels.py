@@ -20,7 +20,7 @@ import numba
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from tinyconv import backends
-from tinyconv.backends.kernels import emit, gemm, launch
+from tinyconv.backends.kernels import conv, emit, gemm, launch
 from tinyconv.backends.kernels.compiler import function
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling, tile
 from tinyconv.geometry import make_pool_window, make_window
@@ -106,6 +106,20 @@ def test_products_with_kept_panels_have_the_same_bits(dtype, shape):
     assert results[0].tobytes() == results[1].tobytes()
     scale = np.abs(a.astype(float)) @ np.abs(b.astype(float))
     assert (np.abs(results[0] - (a.astype(float) @ b + bias)) <= 4 * np.finfo(dtype).eps * (scale + 10)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 15, 64, 65, 4096, 4097, 10_000])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_parts_are_added_in_their_order(dtype, size, count):
+    parts = np.random.default_rng(size).standard_normal((count, size)).astype(dtype)
+    total = np.full(size + 1, np.nan, dtype)
+    launch.run([conv.add_parts(parts, total[:size])])
+    expected = parts[0].copy()
+    for part in parts[1:]:
+        expected += part
+    assert total[:size].tobytes() == expected.tobytes()
+    assert np.isnan(total[size])
 
 
 def test_small_calls_are_shared_where_the_threads_are_awake_anyway():

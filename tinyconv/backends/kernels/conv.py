@@ -12,13 +12,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.emit import Emitter, const
 from tinyconv.backends.kernels.gemm import LINE, matmul
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
@@ -434,13 +438,40 @@ def _correlate_weights(itemsize: int) -> int:
 def _add_parts(itemsize: int) -> int:
     def add(block, task):
         parts, total, count, size, chunk = emit.parameters(block, 5)
-        for i in range(task * chunk, min(size, (task + 1) * chunk)):
-            value = emit.load(parts + i * itemsize, itemsize)
-            for part in range(1, count):
-                value += emit.load(parts + (part * size + i) * itemsize, itemsize)
-            emit.store(total + i * itemsize, value, itemsize)
+        first = task * chunk
+        distance = first * itemsize
+        _sum((parts + distance, total + distance, count, size * itemsize, min(chunk, size - first)), itemsize)
 
     return leaf(add, f"f{8 * itemsize}")
+
+
+@intrinsic(prefer_literal=True)
+def _sum(typingctx: Any, arguments: Any, itemsize: Any) -> Any:
+    """Add ``count`` rows, ``step`` bytes apart, in their order."""
+    size = emit.literal(itemsize)
+
+    def codegen(context, builder, signature, values):
+        _emit_sum(Emitter(builder, size), emit.unpack(builder, values[0]))
+        return context.get_dummy_value()
+
+    return types.void(arguments, itemsize), codegen
+
+
+def _emit_sum(e: Emitter, arguments: list[ir.Value]) -> None:
+    rows, total, count, step, lanes = arguments
+    builder, together = e.builder, 4 * e.lanes  # sums that do not wait for each other
+    with e.loop(builder.udiv(builder.add(lanes, const(together - 1)), const(together))) as index:
+        first = builder.mul(index, const(together))
+        starts = [builder.add(first, const(i * e.lanes)) for i in range(4)]
+        masks = [e.mask(builder.sub(lanes, start)) for start in starts]
+        places = [builder.mul(start, const(e.itemsize)) for start in starts]
+        sums = [e.variable(e.load(e.offset(e.pointer(rows), place), mask)) for place, mask in zip(places, masks)]
+        with e.loop(builder.sub(count, const(1))) as row:
+            start = e.offset(e.pointer(rows), builder.mul(builder.add(row, const(1)), step))
+            for value, place, mask in zip(sums, places, masks):
+                builder.store(builder.fadd(builder.load(value), e.load(e.offset(start, place), mask)), value)
+        for value, place, mask in zip(sums, places, masks):
+            e.store(builder.load(value), e.offset(e.pointer(total), place), mask)
 
 
 def add_parts(parts: np.ndarray, total: np.ndarray) -> Call:
