@@ -170,8 +170,8 @@ class _Builder(CPUBackend):
         self._plain = CPUBackend()
         self.parts: list[Any] = []  # calls of kernels, and functions to call between them
         self.preparation: list[Any] = []  # what is done again only when arrays were overwritten
-        changing = {n for step in trace.steps for n in overwritten_by(step)}
-        self._fixed = [array for n, array in trace.constants.items() if n not in changing]
+        changes = any(overwritten_by(step) for step in trace.steps)  # then the next run would have to prepare again
+        self._fixed = [] if changes else list(trace.constants.values())
         weights = sum(array.nbytes for array in self._fixed)
         self._left = max(KEPT, 3 * weights // 2)  # bytes that the preparation may still make
         self._fresh: list[Array] = []  # what the step being planned took from memory
