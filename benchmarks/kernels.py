@@ -115,7 +115,8 @@ def _row(
     """One kernel beside the peak; ``cost`` is its flops and the bytes of its arrays."""
     flops, nbytes = cost
     far = worker.call("difference")
-    proof = {"compared" if far <= EQUAL else "differs": f"NumPy in float64, within {far:.0e} of the largest result"}
+    verdict = "compared" if far <= EQUAL else "differs"
+    proof = f"NumPy in float64, within {far:.0e} of the largest result"
     worker.round("times", settings, SHARE)  # warm up
     jobs = {
         "seconds": lambda: worker.round("times", settings, SHARE),
@@ -128,5 +129,5 @@ def _row(
     ours, theirs = f"{statistics.median(speeds):.0f} GF/s", f"{statistics.median(rounds['peak GF/s']):.0f} GF/s (peak)"
     most = flops / (nbytes / bandwidth) / statistics.median(rounds["peak GF/s"])  # if arrays come from and go to memory
     if most < bar and nbytes > CACHES:
-        proof[next(iter(proof))] += f"; copying as many bytes would take as long as at {most:.2f}"
-    return Row("kernels", what, ours, theirs, bar=Bar(bar), ratios=ratios, rounds=rounds, **proof)
+        proof += f"; copying as many bytes would take as long as at {most:.2f}"
+    return Row("kernels", what, ours, theirs, bar=Bar(bar), ratios=ratios, rounds=rounds, **{verdict: proof})

@@ -139,11 +139,11 @@ def _threads(network: str, settings: Settings) -> Row:
             worker.call("prepare", network=network, batch=batch)
             losses.append(worker.call("losses", count=3))
         rounds = race("steps", {"ours": two, "1 thread": one}, settings)
-    same = {"compared": "3 losses are the same bits"} if losses[0] == losses[1] else {"differs": "losses differ"}
-    if "compared" in same:
-        same["compared"] += f"; {_more_with_two(settings)}"
     what = f"{network}: training step, batch {batch}, 2 threads against 1"
-    return against("training", what, rounds, Bar(1.85), **same)
+    if losses[0] != losses[1]:
+        return against("training", what, rounds, Bar(1.85), differs="losses differ")
+    proof = f"3 losses are the same bits; {_more_with_two(settings)}"
+    return against("training", what, rounds, Bar(1.85), compared=proof)
 
 
 def _more_with_two(settings: Settings) -> str:

@@ -102,7 +102,7 @@ def test_products_with_kept_panels_have_the_same_bits(dtype, shape):
         calls = gemm.matmul(a, b, c, bias, fixed=fixed)
         launch.run(calls)
         results.append(c)
-    assert [call.prepares for call in calls] == [True, False] or b.nbytes <= gemm.IN_L1
+    assert [call.prepares for call in calls] == [True, False] or b.nbytes <= gemm.SMALL
     assert results[0].tobytes() == results[1].tobytes()
     scale = np.abs(a.astype(float)) @ np.abs(b.astype(float))
     assert (np.abs(results[0] - (a.astype(float) @ b + bias)) <= 4 * np.finfo(dtype).eps * (scale + 10)).all()

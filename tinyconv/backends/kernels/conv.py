@@ -22,8 +22,8 @@ from numba.extending import intrinsic
 
 from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
-from tinyconv.backends.kernels.emit import Emitter, const
-from tinyconv.backends.kernels.gemm import LINE, matmul
+from tinyconv.backends.kernels.emit import LINE, Emitter, const
+from tinyconv.backends.kernels.gemm import matmul
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, RELU, choose_tiling
 from tinyconv.geometry import Window

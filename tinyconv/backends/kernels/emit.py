@@ -24,11 +24,12 @@ INT = ir.IntType(64)
 POINTER = ir.PointerType()
 FLOATS = {4: ir.FloatType(), 8: ir.DoubleType()}
 NUMBA_FLOATS = {4: types.float32, 8: types.float64}
-# What keeps NaN, infinities and signed results of comparisons intact, and still lets sums be reordered.
+LINE = 64  # bytes of a cache line
 SPINS = 2000  # turns of a waiting loop before the processor is offered to others
 AWAKE = 30_000  # turns before a thread without work sleeps: some milliseconds, since waking it up may take as long
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # of Linux, among the threads of one process
 IN_REGISTERS = 6  # arguments of a function
+# What keeps NaN, infinities and signed results of comparisons intact, and still lets sums be reordered.
 REORDER = frozenset({"reassoc", "contract", "nsz"})
 
 

@@ -31,6 +31,7 @@ from tinyconv.backends.kernels.vector import Vector
 
 CHUNK = 8192  # elements of a task, so that rows walked again for the next columns are still in the L1 cache
 PARTS = 64  # rows of partial sums at the most
+AHEAD = 8192  # bytes by which memory is fetched ahead of a walk through all of it: processors do so within a page only
 BYTE = ir.IntType(8)
 
 
@@ -117,6 +118,7 @@ class _Body:
             for i, (index, step) in enumerate(zip(first, self.steps))
         ]
         kinds = expression.kinds
+        self.ahead = 0 if set(kinds) & {"r", "c"} or expression.sums else AHEAD
         self.numbers = {i: Vector(self.e, self.e.broadcast(self.places[i])) for i, k in enumerate(kinds) if k == "s"}
 
     def columns(self, start: ir.Value, count: ir.Value) -> None:
@@ -156,12 +158,18 @@ class _Body:
         if self.expression.kinds[i] == "m":
             value = e.load(e.offset(self.places[i], line, lane), mask, BYTE)
             return self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, None))
-        return Vector(e, e.load(e.offset(self.places[i], line, place), mask))
+        address = e.offset(self.places[i], line, place)
+        if self.ahead:
+            e.prefetch(e.offset(address, self.ahead), write=False)
+        return Vector(e, e.load(address, mask))
 
     def _store(self, value: Any, i: int, row: ir.Value, lane: ir.Value, place: ir.Value, mask: ir.Value | None) -> None:
         e, line = self.e, self.builder.mul(row, self.steps[i])
         if isinstance(value, Vector):
-            e.store(value.value, e.offset(self.places[i], line, place), mask)
+            address = e.offset(self.places[i], line, place)
+            if self.ahead:
+                e.prefetch(e.offset(address, self.ahead))
+            e.store(value.value, address, mask)
         else:
             bytes_ = self.builder.zext(value, ir.VectorType(BYTE, e.lanes))
             e.store(bytes_, e.offset(self.places[i], line, lane), mask, BYTE)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinyconv.backends.kernels import emit, pack
 from tinyconv.backends.kernels.compiler import leaf
+from tinyconv.backends.kernels.emit import LINE
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.tile import ADD, choose_tiling
 
@@ -23,9 +24,8 @@ ROWS = 256  # rows of a task at most, so that its part of A stays in the L2 cach
 FEW_ROWS = 64  # rows of a task at least, so that packing B is little work beside the products
 BANDWIDTH = 20  # bytes of memory that one thread reads or writes in a nanosecond
 FETCH = 30  # clock cycles of waiting for a row of a panel, whatever its width
-IN_L1 = 32 * 1024  # bytes of B that are quickly brought into panels again and again
+SMALL = 32 * 1024  # bytes of B that are quickly brought into panels again and again
 FEW_BYTES = 256 * 1024  # bytes of B that stay in the L2 cache from row to row of C
-LINE = 64  # bytes of a cache line
 SETS, WAYS = 4096, 12  # of lines whose distance is a multiple of SETS bytes, the L1 cache holds but so many
 NOT_PACKED, IN_TASK, BEFORE = range(3)  # where B is brought into panels
 
@@ -93,7 +93,7 @@ def matmul(
     if bias is None and _transpose_pays(a, b):
         a, b, c, fixed = b.T, a.T, c.T, False
     (rows, depth), columns, itemsize = a.shape, b.shape[1], a.itemsize
-    fixed = fixed and b.strides[1] == itemsize and b.nbytes > IN_L1
+    fixed = fixed and b.strides[1] == itemsize and b.nbytes > SMALL
     fetch = FETCH if rows <= FEW_ROWS else 0
     highest = WAYS if a.strides[0] % SETS == 0 else 32
     tiling = choose_tiling(rows, columns, itemsize, blocks=-(-rows // FEW_ROWS), fetch=fetch, highest=highest)

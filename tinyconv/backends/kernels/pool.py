@@ -102,6 +102,12 @@ class _Walk:
     def _constant(self, tap: int) -> ir.Value:
         return ir.Constant(ir.VectorType(INT32, self.e.lanes), [tap] * self.e.lanes)
 
+    def fetch_next(self, cell: ir.Value, write: bool = False) -> None:
+        """Fetch the cell as many rows below as a window has, which the next row of windows meets."""
+        if any(self.window):
+            below = self.e.builder.mul(self.steps[1], const(self.window[0]))
+            self.e.prefetch(self.e.offset(cell, below), write)
+
     def load(self, pointer: ir.Value) -> ir.Value:
         return self.e.load(pointer, self.mask)
 
@@ -122,8 +128,10 @@ def _emit_max(walk: _Walk) -> None:
     """The largest of the cells and its tap: the first among equals, and the first NaN wins over everything."""
     e, builder = walk.e, walk.e.builder
     best, chosen = e.variable(walk.load(walk.cells)), e.variable(walk.first_tap())
+    walk.fetch_next(walk.cells)
 
     def compare(place: ir.Value, _: ir.Value, tap: ir.Value) -> None:
+        walk.fetch_next(place)
         cell, old = walk.load(place), builder.load(best)
         better = builder.fcmp_unordered(">", cell, old)
         better = builder.and_(better, builder.fcmp_ordered("ord", old, old))
@@ -139,7 +147,12 @@ def _emit_sum(walk: _Walk) -> None:
     """The sum of the cells."""
     builder = walk.e.builder
     total = walk.e.variable(walk.e.zero)
-    walk.meet(lambda place, *_: builder.store(builder.fadd(builder.load(total), walk.load(place)), total))
+
+    def add(place: ir.Value, *_: ir.Value) -> None:
+        walk.fetch_next(place)
+        builder.store(builder.fadd(builder.load(total), walk.load(place)), total)
+
+    walk.meet(add)
     walk.store(builder.load(total), walk.own)
 
 
@@ -176,6 +189,7 @@ def _emit_deal(walk: _Walk) -> None:
     own, own_tap = walk.load(walk.own), walk.load_taps(walk.taps)
 
     def deal(place: ir.Value, _: ir.Value, tap: ir.Value) -> None:
+        walk.fetch_next(place, write=True)
         walk.store(builder.select(builder.icmp_signed("==", own_tap, tap), own, walk.e.zero), place)
 
     walk.meet(deal)

@@ -35,7 +35,7 @@ from numba.extending import intrinsic
 from tinyconv.backends.kernels import emit
 from tinyconv.backends.kernels.compiler import leaf
 from tinyconv.backends.kernels.conv import PARTIALS, add_parts
-from tinyconv.backends.kernels.emit import Emitter, const
+from tinyconv.backends.kernels.emit import LINE, Emitter, const
 from tinyconv.backends.kernels.launch import Allocate, Call
 from tinyconv.backends.kernels.pack import packer
 from tinyconv.backends.kernels.tile import _cycles, _most_rows
@@ -43,7 +43,6 @@ from tinyconv.geometry import Window
 
 OUT = 4  # rows and columns of an output tile
 ITEM = 4  # bytes of a float32
-LINE = 64  # bytes of a cache line
 SCRATCH = 384 * 1024  # bytes of transformed tiles of one task: they share the L2 cache with the transformed kernel
 TASKS = 16  # tasks that a call is cut into where its shape allows
 MANY = 1000  # tiles that are cut into blocks as large as the registers allow
