@@ -118,61 +118,91 @@ class _Body:
             for i, (index, step) in enumerate(zip(first, self.steps))
         ]
         kinds = expression.kinds
-        self.ahead = 0 if set(kinds) & {"r", "c"} or expression.sums else AHEAD
+        self.linear = not set(kinds) & {"r", "c"} and not expression.sums  # then rows are as long as arrays
         self.numbers = {i: Vector(self.e, self.e.broadcast(self.places[i])) for i, k in enumerate(kinds) if k == "s"}
 
     def columns(self, start: ir.Value, count: ir.Value) -> None:
-        """All columns, a vector at a time; the last vector is masked."""
+        """All columns, two vectors at a time, which keeps the walk down the rows close to one line of memory."""
         builder, lanes = self.builder, self.e.lanes
-        whole = builder.sdiv(count, const(lanes))
-        with self.e.loop(whole) as index:
-            self._column(builder.add(start, builder.mul(index, const(lanes))), None)
-        done = builder.mul(whole, const(lanes))
-        with builder.if_then(builder.icmp_signed("<", done, count)):
-            self._column(builder.add(start, done), self.e.mask(builder.sub(count, done)))
+        pairs = builder.sdiv(count, const(2 * lanes))
+        with self.e.loop(pairs) as index:
+            first = builder.add(start, builder.mul(index, const(2 * lanes)))
+            self._walk(_Column(self, first), _Column(self, builder.add(first, const(lanes))))
+        done = builder.mul(pairs, const(2 * lanes))
+        first, left = builder.add(start, done), builder.sub(count, done)
+        with builder.if_else(builder.icmp_signed(">", left, const(lanes))) as (two, one):
+            with two:
+                mask = self.e.mask(builder.sub(left, const(lanes)))
+                self._walk(_Column(self, first), _Column(self, builder.add(first, const(lanes)), mask))
+            with one, builder.if_then(builder.icmp_signed(">", left, const(0))):
+                self._walk(_Column(self, first, self.e.mask(left)))
 
-    def _column(self, lane: ir.Value, mask: ir.Value | None) -> None:
-        e, builder, x = self.e, self.builder, self.expression
-        place = builder.mul(lane, const(e.itemsize))
-        fixed: dict[int, Any] = dict(self.numbers)
-        for i, kind in enumerate(x.kinds):
+    def _walk(self, *columns: _Column) -> None:
+        with self.e.loop(self.rows) as row:
+            for column in columns:
+                column.meet(row)
+        for column in columns:
+            column.store_sums()
+
+
+class _Column:
+    """A vector of columns: what it needs before the rows, what is done with each of them, and after them."""
+
+    def __init__(self, body: _Body, lane: ir.Value, mask: ir.Value | None = None) -> None:
+        self.body, self.lane, self.mask = body, lane, mask
+        self.e, self.builder, self.x = body.e, body.builder, body.expression
+        self.place = self.builder.mul(lane, const(self.e.itemsize))
+        self.fixed: dict[int, Any] = dict(body.numbers)
+        for i, kind in enumerate(self.x.kinds):
             if kind == "r":
-                fixed[i] = Vector(e, e.load(e.offset(self.places[i], place), mask))
-        totals = [e.variable(self.wide.zero) for _ in x.sums]
-        with e.loop(self.rows) as row:
-            operands = [fixed[i] if i in fixed else self._load(i, row, lane, place, mask) for i in range(len(x.kinds))]
-            values = x.evaluate(e, operands)
-            for i, number in enumerate(x.results, len(x.kinds)):
-                self._store(values[number], i, row, lane, place, mask)
-            for total, number in zip(totals, x.sums):
-                value = _number(e, values[number]).value
-                value = value if e.itemsize == 8 else builder.fpext(value, self.wide.vector)
-                builder.store(builder.fadd(builder.load(total), value), total)
-        for i, total in enumerate(totals, len(x.kinds) + len(x.results)):
-            self.wide.store(builder.load(total), e.offset(self.places[i], builder.mul(lane, const(8))), mask)
+                self.fixed[i] = Vector(self.e, self.e.load(self.e.offset(body.places[i], self.place), mask))
+        self.totals = [self.e.variable(body.wide.zero) for _ in self.x.sums]
 
-    def _load(self, i: int, row: ir.Value, lane: ir.Value, place: ir.Value, mask: ir.Value | None) -> Any:
-        e, line = self.e, self.builder.mul(row, self.steps[i])
-        if self.expression.kinds[i] == "c":
-            return Vector(e, e.broadcast(e.offset(self.places[i], line)))
-        if self.expression.kinds[i] == "m":
-            value = e.load(e.offset(self.places[i], line, lane), mask, BYTE)
+    def meet(self, row: ir.Value) -> None:
+        """Evaluate the expression for a row."""
+        operands = [self.fixed[i] if i in self.fixed else self._load(i, row) for i in range(len(self.x.kinds))]
+        values = self.x.evaluate(self.e, operands)
+        for i, number in enumerate(self.x.results, len(self.x.kinds)):
+            self._store(values[number], i, row)
+        for total, number in zip(self.totals, self.x.sums):
+            value = _number(self.e, values[number]).value
+            value = value if self.e.itemsize == 8 else self.builder.fpext(value, self.body.wide.vector)
+            self.builder.store(self.builder.fadd(self.builder.load(total), value), total)
+
+    def store_sums(self) -> None:
+        """Put down what was added up."""
+        place = self.builder.mul(self.lane, const(8))
+        for i, total in enumerate(self.totals, len(self.x.kinds) + len(self.x.results)):
+            self.body.wide.store(self.builder.load(total), self.e.offset(self.body.places[i], place), self.mask)
+
+    def _load(self, i: int, row: ir.Value) -> Any:
+        line = self._line(i, row)
+        if self.x.kinds[i] == "c":
+            return Vector(self.e, self.e.broadcast(line))
+        if self.x.kinds[i] == "m":
+            value = self.e.load(self.e.offset(line, self.lane), self.mask, BYTE)
             return self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, None))
-        address = e.offset(self.places[i], line, place)
-        if self.ahead:
-            e.prefetch(e.offset(address, self.ahead), write=False)
-        return Vector(e, e.load(address, mask))
+        address = self.e.offset(line, self.place)
+        self._fetch_ahead(address, write=False)
+        return Vector(self.e, self.e.load(address, self.mask))
 
-    def _store(self, value: Any, i: int, row: ir.Value, lane: ir.Value, place: ir.Value, mask: ir.Value | None) -> None:
-        e, line = self.e, self.builder.mul(row, self.steps[i])
+    def _store(self, value: Any, i: int, row: ir.Value) -> None:
+        line = self._line(i, row)
         if isinstance(value, Vector):
-            address = e.offset(self.places[i], line, place)
-            if self.ahead:
-                e.prefetch(e.offset(address, self.ahead))
-            e.store(value.value, address, mask)
+            address = self.e.offset(line, self.place)
+            self._fetch_ahead(address, write=True)
+            self.e.store(value.value, address, self.mask)
         else:
-            bytes_ = self.builder.zext(value, ir.VectorType(BYTE, e.lanes))
-            e.store(bytes_, e.offset(self.places[i], line, lane), mask, BYTE)
+            bytes_ = self.builder.zext(value, ir.VectorType(BYTE, self.e.lanes))
+            self.e.store(bytes_, self.e.offset(line, self.lane), self.mask, BYTE)
+
+    def _line(self, i: int, row: ir.Value) -> ir.Value:
+        """Where a row of array ``i`` begins."""
+        return self.e.offset(self.body.places[i], self.builder.mul(row, self.body.steps[i]))
+
+    def _fetch_ahead(self, address: ir.Value, write: bool) -> None:
+        if self.body.linear:
+            self.e.prefetch(self.e.offset(address, AHEAD), write)
 
 
 @functools.cache
