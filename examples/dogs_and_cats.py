@@ -13,15 +13,21 @@ Where the slides go wrong, this program does not follow them:
 
 - they scale pixels to 0..1 for VGG16, whose weights expect BGR less the means of ImageNet (``--scaling`` chooses); its
   features are then a hundred times larger, and with the slides' rate for fine-tuning, 0.0001, the network gives the
-  same answer for all photos after one epoch: the rate is a hundredth of it (see ``FINE_RATES``);
+  same answer for all photos after one epoch: the rate is a hundredth of it (see ``SLIDES``);
 - they freeze ``layers[:25]`` of a model with 3 layers, which freezes everything: here blocks 1 to 4 are frozen by name,
   which leaves 9,177,089 trainable parameters;
 - they train the network on the features and do not store its weights, which fine-tuning then loads;
 - they write the labels of the features by hand, for two halves of equal size: here the generator tells them.
 
+The slides' exercise is to get above 95 %: ``--exercise`` trains the network on the features with more dropout, a
+penalty on its weights and smaller steps, and then tunes on photos that are turned and shifted, too.
+
     python -m examples.dogs_and_cats scratch
     python -m examples.dogs_and_cats bottleneck
     python -m examples.dogs_and_cats fine-tune        # after bottleneck, with the same --output
+
+    python -m examples.dogs_and_cats bottleneck --exercise --output runs/exercise
+    python -m examples.dogs_and_cats fine-tune --exercise --output runs/exercise
 
 The weights of VGG16 without its top, ``vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5``, must lie in the folder
 ``models`` of tinyconv's cache; ``--weights`` names another file.
@@ -31,11 +37,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,11 +54,29 @@ from tinyconv.preprocessing.image import ImageDataGenerator
 CLASSES = ("cats", "dogs")
 VALIDATION = 0.2  # of the photos of either class
 AUGMENTATION: dict[str, Any] = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
-FINE_RATES = {"slides": 1e-4, "imagenet": 1e-6}  # of fine-tuning, by the scaling of pixels
+TURNS_AND_SHIFTS: dict[str, Any] = {"rotation_range": 40, "width_shift_range": 0.2, "height_shift_range": 0.2}
 TOP_FILE = "dogs_and_cats_top.safetensors"
 FEATURES_FILE = {
     "training": "bottleneck_features_train.npy", "validation": "bottleneck_features_validation.npy",
 }  # fmt: skip
+
+
+class Settings(NamedTuple):
+    """How VGG16's features are used.
+
+    ``dropout`` and ``penalty`` (L2, of the kernels) are those of the network on the features; ``rate`` is the size of
+    its steps, ``fine_rates`` of fine-tuning, by the scaling of pixels; ``augmentation`` changes photos for fine-tuning.
+    """
+
+    dropout: float
+    penalty: float
+    rate: float
+    fine_rates: dict[str, float]
+    augmentation: dict[str, Any]
+
+
+SLIDES = Settings(0.5, 0.0, 1e-3, {"slides": 1e-4, "imagenet": 1e-6}, AUGMENTATION)
+EXERCISE = Settings(0.8, 0.01, 1e-4, {"slides": 1e-4, "imagenet": 3e-6}, AUGMENTATION | TURNS_AND_SHIFTS)
 
 
 # --- networks --------------------------------------------------------------------------------------------------
@@ -73,14 +98,16 @@ def build_small_network(size: int = 150) -> tc.Sequential:
     return model
 
 
-def build_top(shape: Sequence[int] = (4, 4, 512)) -> tc.Sequential:
+def build_top(shape: Sequence[int] = (4, 4, 512), settings: Settings = SLIDES) -> tc.Sequential:
     """The network on VGG16's features of one photo.
 
     >>> build_top().count_params()
     2097665
     """
-    hidden = Dense(256, activation="relu")
-    return tc.Sequential([Input(tuple(shape)), Flatten(), hidden, Dropout(0.5), Dense(1, activation="sigmoid")])
+    penalty = tc.regularizers.L2(settings.penalty) if settings.penalty else None
+    hidden = Dense(256, activation="relu", kernel_regularizer=penalty)
+    output = Dense(1, activation="sigmoid", kernel_regularizer=penalty)
+    return tc.Sequential([Input(tuple(shape)), Flatten(), hidden, Dropout(settings.dropout), output])
 
 
 def build_base(size: int, weights: Any) -> tc.Model:
@@ -168,10 +195,11 @@ def train_on_features(args: argparse.Namespace) -> tuple[tc.Model, Any]:
         save_array(file, base.predict(photos, verbose=0))
         print(f"[INFO] computed in {time.perf_counter() - start:.1f} s: {file}")
         features[subset], labels[subset] = np.load(file, allow_pickle=False), photos.classes
-    top = build_top(base.output_shape[1:])
+    top = build_top(base.output_shape[1:], args.settings)
     print(f"[INFO] training the top, {top.count_params()} parameters...")
     validation = features["validation"], labels["validation"]
-    history = fit(top, "rmsprop", args, features["training"], labels["training"], args.batch_size,
+    optimizer = tc.optimizers.RMSprop(args.settings.rate)
+    history = fit(top, optimizer, args, features["training"], labels["training"], args.batch_size,
                   validation_data=validation)  # fmt: skip
     top.save_weights(args.output / TOP_FILE)
     print(f"[INFO] weights of the top: {args.output / TOP_FILE}")
@@ -182,17 +210,18 @@ def fine_tune(args: argparse.Namespace) -> tuple[tc.Model, Any]:
     """Train VGG16's last block and the trained top together."""
     file = args.output / TOP_FILE
     if not file.is_file():
-        command = f"python -m examples.dogs_and_cats bottleneck --output {args.output}"
+        command = f"python -m examples.dogs_and_cats bottleneck --output {shlex.quote(str(args.output))}"
+        command += " --exercise" * args.exercise + " --quick" * args.quick
         raise FileNotFoundError(f"expected the weights of a trained top in {file}; run `{command}` first")
     base = build_base(args.size, args.weights)
-    top = build_top(base.output_shape[1:])
+    top = build_top(base.output_shape[1:], args.settings)
     top.load_weights(file)
     model = compose(base, top, args.blocks)
-    train = flow(args, "training", shuffle=True, **scaling(args), **AUGMENTATION)
+    train = flow(args, "training", shuffle=True, **scaling(args), **args.settings.augmentation)
     validation = flow(args, "validation", **scaling(args))
     trainable = sum(weight.size for weight in model.trainable_weights)
     print(f"[INFO] training {trainable} of {model.count_params()} parameters on {train.samples} photos...")
-    optimizer = tc.optimizers.SGD(FINE_RATES[args.scaling], momentum=0.9)
+    optimizer = tc.optimizers.SGD(args.settings.fine_rates[args.scaling], momentum=0.9)
     return model, fit(model, optimizer, args, train, validation_data=validation)
 
 
@@ -221,7 +250,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scaling", choices=["imagenet", "slides"], default="imagenet", help="of pixels for VGG16")
     parser.add_argument("--blocks", type=int, nargs="+", default=[5], choices=range(1, 6), metavar="BLOCK",
                         help="blocks of VGG16 to fine-tune (5)")  # fmt: skip
+    parser.add_argument("--exercise", action="store_true", help="the slides' exercise: more than 95 %% by fine-tuning")
     args = parser.parse_args(arguments)
+    args.settings = EXERCISE if args.exercise else SLIDES
     if args.quick:  # small pictures, and VGG16 with random weights
         args.epochs, args.size, args.weights = 4, 32, None
     return args

@@ -77,6 +77,25 @@ def test_fine_tuning_starts_from_the_trained_top(tmp_path, monkeypatch):
     assert (type(optimizer), optimizer.learning_rate, optimizer.momentum) == (tc.optimizers.SGD, 1e-6, 0.9)
 
 
+def test_settings_of_the_exercise(tmp_path, monkeypatch):
+    """More dropout, a penalty on the kernels, smaller steps; photos are turned and shifted; as many parameters."""
+    given = []
+    monkeypatch.setattr(program, "fit", lambda *arguments, **options: given.append(arguments))
+    for way in ("bottleneck", "fine-tune"):
+        args = program.parse_arguments([way, "--exercise", "--quick", "--output", str(tmp_path)])
+        common.make_folder(tmp_path)
+        program.WAYS[way](args)
+    (top, rmsprop, *_), (_, sgd, _, photos) = given
+    assert top.count_params() == program.build_top((1, 1, 512)).count_params()
+    assert [layer.rate for layer in top.layers if isinstance(layer, tc.layers.Dropout)] == [0.8]
+    dense = [layer for layer in top.layers if isinstance(layer, tc.layers.Dense)]
+    penalty = 0.01 * sum(float((layer.get_weights()[0].astype(np.float64) ** 2).sum()) for layer in dense)
+    assert float(sum(loss.numpy() for loss in top.losses)) == pytest.approx(penalty, rel=1e-5)
+    assert (rmsprop.learning_rate, sgd.learning_rate, sgd.momentum) == (1e-4, 3e-6, 0.9)
+    generator = photos.image_data_generator
+    assert (generator.rotation_range, generator.width_shift_range, generator.shear_range) == (40, 0.2, 0.2)
+
+
 def test_settings_of_the_slides(tmp_path):
     args = program.parse_arguments(["scratch"])
     assert (args.size, args.batch_size, args.epochs) == (150, 16, 50)
