@@ -69,13 +69,12 @@ def plot_accuracies(curves: dict[tuple[float, bool], list[float]], path: Path) -
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/batchnorm_mlp")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=8, help="passes over the training data (8)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="images per update (64)")
+    common.add_training_arguments(parser, epochs=8, batch_size=64)
     parser.add_argument(
         "--learning-rates", type=common.not_negative, nargs="+", default=[0.001, 0.1, 2.0],
         help="steps of descent to compare (0.001 0.1 2)",
     )  # fmt: skip
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_mnist_argument(parser)
     args = parser.parse_args(arguments)
     if args.quick:
         args.data, args.epochs = "subset", 2

@@ -111,7 +111,7 @@ def plot_losses(history: dict[str, list[float]], path: Path) -> Any:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/california_housing")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=100, help="passes over the data, at most (100)")
+    common.add_training_arguments(parser, epochs=100)
     parser.add_argument("-n", "--n-iter", type=common.positive, default=10, help="settings to try (10)")
     parser.add_argument("--verbose", type=int, choices=[0, 1, 2], default=2, help="of the first fit, as in Keras (2)")
     args = parser.parse_args(arguments)

@@ -30,8 +30,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/cifar10_checkpoints")
     parser.add_argument("keep", choices=["improvements", "best"], help="a file per improvement, or the best one only")
     parser.add_argument("-w", "--weights", type=Path, help="folder, or file of the best (in output)")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=40, help="passes over the training data (40)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="photos per update (64)")
+    common.add_training_arguments(parser, epochs=40, batch_size=64)
     args = parser.parse_args(arguments)
     if args.weights is None:
         args.weights = args.output / ("weights" if args.keep == "improvements" else "best.hdf5")

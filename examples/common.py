@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinyconv as tc
+from tinyconv.files import replacing
 from tinyconv.metrics import classification_report
 from tinyconv.preprocessing import ImageToArrayPreprocessor, SimpleDatasetLoader, SimplePreprocessor
 
@@ -38,6 +38,28 @@ def parser(description: str | None, output: str) -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="seconds on a few pictures, to see it work")
     options.add_argument("--show", action=Show, help="open windows with the pictures, too")
     return options
+
+
+def add_training_arguments(
+    options: argparse.ArgumentParser, epochs: int, batch_size: int | None = None, learning_rate: float | None = None
+) -> None:
+    """The settings of a training, with a program's defaults; those without default are no arguments."""
+    help_epochs, help_batch = f"passes over the training data ({epochs})", f"samples per update ({batch_size})"
+    options.add_argument("-e", "--epochs", type=positive, default=epochs, help=help_epochs)
+    if batch_size is not None:
+        options.add_argument("-b", "--batch-size", type=positive, default=batch_size, help=help_batch)
+    if learning_rate is not None:
+        help_rate = f"step of descent ({learning_rate:g})"
+        options.add_argument("--learning-rate", type=not_negative, default=learning_rate, help=help_rate)
+
+
+def add_mnist_argument(options: argparse.ArgumentParser) -> None:
+    """Which digits to take, as ``tc.datasets.mnist.load_data`` names them."""
+    options.add_argument(
+        "--data", choices=["auto", "full", "cache", "subset"], default="auto",
+        help="MNIST's 70,000 digits, downloaded where they are not in the cache (full) or not (cache); the 6,000 that "
+        "ship with tinyconv (subset); full where that works, else subset (auto)",
+    )  # fmt: skip
 
 
 def has_display() -> bool:
@@ -64,16 +86,29 @@ def can_plot() -> bool:
 class Show(argparse.Action):
     """The action of ``--show``: an error at once where no window can open, not after an hour of training."""
 
+    needed = "a package with which matplotlib opens windows (tkinter, or `pip install PyQt6`)"
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, nargs=0, default=False, **options)
 
+    def can_open(self) -> bool:
+        return can_plot()
+
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if not can_plot():
+        if not self.can_open():
             parser.error(
-                "--show expected a display, and a package with which matplotlib opens windows (tkinter, or "
-                "`pip install PyQt6`). Received none; pictures are saved without it, too"
+                f"--show expected a display, and {self.needed}. Received none; pictures are saved without it, too"
             )
         setattr(namespace, self.dest, True)
+
+
+class ShowByOpenCV(Show):
+    """The same for the windows of OpenCV, which show one picture after the other."""
+
+    needed = "OpenCV with windows (`pip install opencv-python`, not opencv-python-headless)"
+
+    def can_open(self) -> bool:
+        return can_show()
 
 
 def positive(text: str) -> int:
@@ -230,13 +265,9 @@ def animal_paths(folder: Path | None = None) -> list[str]:
 def write_animals(folder: Path, seed: int, count: int = 20) -> Path:
     """Write `count` generated pictures of each kind of animal as PNG files, in the data set's layout."""
     need_opencv()
-    import cv2
-
     images, labels = generated_pictures(count * len(ANIMALS), len(ANIMALS), seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        place = folder / ANIMALS[label]
-        make_folder(place)
-        cv2.imwrite(str(place / f"{number:03d}.png"), image)
+        write_image(folder / ANIMALS[label] / f"{number:03d}.png", image)
     return folder
 
 
@@ -259,8 +290,15 @@ def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
     return np.asarray(cv2.cvtColor(read_picture(path), cv2.COLOR_BGR2GRAY))
 
 
-def load_network(path: Path) -> Any:
-    """The network of a model file; the program ends with a message where the file is none."""
+def load_network(path: Path, written_by: str = "") -> Any:
+    """The network of a model file; the program ends with a message where the file is none, or is not there.
+
+    The message names the program that writes such files, ``written_by``.
+    """
+    if written_by and not path.is_file():
+        raise FileNotFoundError(
+            f"expected a trained network in {path}. Received: no file. To get one, run: python -m examples.{written_by}"
+        )
     with user_input():
         return tc.load_model(path)
 
@@ -268,16 +306,30 @@ def load_network(path: Path) -> Any:
 # --- results ---------------------------------------------------------------------------------------------------
 
 
-def evaluate(model: Any, data: Data, batch_size: int) -> tuple[str, float]:
-    """The classification report of the test pictures, printed, and the accuracy."""
-    print("[INFO] evaluating network...")
-    predicted, true = model.predict(data.x_test, batch_size=batch_size).argmax(axis=1), data.y_test.argmax(axis=1)
-    labels = range(len(data.class_names))
-    report = classification_report(true, predicted, labels=labels, target_names=data.class_names)
+def print_report(true: np.ndarray, predicted: np.ndarray, names: Sequence[str], what: str) -> tuple[str, float]:
+    """The classification report, printed, and the accuracy, which is its last line.
+
+    Parameters
+    ----------
+    true, predicted : ndarray of int, shape (N,)
+        Classes by number.
+    names : sequence of str
+        Of the classes 0, 1, ...
+    what : str
+        What was classified, such as "test pictures".
+    """
+    report = classification_report(true, predicted, labels=range(len(names)), target_names=names)
     accuracy = float((predicted == true).mean())
-    report = f"{report}\naccuracy on {len(true)} test pictures: {accuracy:.4f}"
+    report = f"{report}\naccuracy on {len(true)} {what}: {accuracy:.4f}"
     print(report)
     return report, accuracy
+
+
+def evaluate(model: Any, data: Data, batch_size: int) -> tuple[str, float]:
+    """What `print_report` returns for the test pictures."""
+    print("[INFO] evaluating network...")
+    predicted = model.predict(data.x_test, batch_size=batch_size).argmax(axis=1)
+    return print_report(data.y_test.argmax(axis=1), predicted, data.class_names, "test pictures")
 
 
 def write_results(plot: Path, history: Any, report: str, title: str, show: bool) -> None:
@@ -311,14 +363,32 @@ def draw_pictures(
     return tc.viz.save(figure, path)
 
 
+def draw_label(image: np.ndarray, label: str, size: float) -> np.ndarray:
+    """Write a label on an image (H, W, 3) of uint8, in its upper left corner; returns that image."""
+    import cv2
+
+    return cv2.putText(image, f"Label: {label}", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 255, 0), 2)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image file, whole or not at all; its folder is made.
+
+    Parameters
+    ----------
+    path : Path
+        Its ending tells the format.
+    image : ndarray of uint8, shape (H, W) or (H, W, 3) with blue first
+    """
+    import cv2
+
+    with replacing(path, make_folder=True) as temporary:
+        temporary.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def table(rows: Iterable[Sequence[Any]]) -> str:

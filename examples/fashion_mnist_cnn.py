@@ -22,7 +22,6 @@ import numpy as np
 import tinyconv as tc
 from examples import common
 from tinyconv.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
-from tinyconv.metrics import classification_report
 
 CLASS_NAMES = tc.datasets.fashion_mnist.CLASS_NAMES
 
@@ -60,11 +59,8 @@ def load_clothes(quick: bool, seed: int) -> Split:
     With ``quick`` 240 generated pictures, each class with a bright square in another place.
     """
     if quick:
-        labels = np.arange(240) % 10
-        images = np.random.default_rng(seed).integers(0, 60, (240, 28, 28), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            row, column = 7 * (label // 4), 7 * (label % 4)
-            image[row : row + 7, column : column + 7] += 180
+        images, labels = common.generated_pictures(240, 10, seed, size=28)
+        images = images.mean(axis=-1).astype(np.uint8)  # gray: (N, H, W, 3) -> (N, H, W)
         x, y, x_test, y_test = images[:180], labels[:180], images[180:], labels[180:]
     else:
         (x, y), (x_test, y_test) = tc.datasets.fashion_mnist.load_data()
@@ -87,10 +83,8 @@ def train(model: tc.Sequential, clothes: Split, args: argparse.Namespace) -> Any
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/fashion_mnist_cnn")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=20, help="passes over the data, at most (20)")
+    common.add_training_arguments(parser, epochs=20, batch_size=64, learning_rate=0.001)
     parser.add_argument("--patience", type=common.positive, default=8, help="epochs without progress to end after (8)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="pictures per update (64)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.001, help="Adam's step at first (0.001)")
     args = parser.parse_args(arguments)
     if args.quick:
         args.epochs, args.batch_size = 8, 10
@@ -114,11 +108,8 @@ def main(arguments: list[str] | None = None) -> float:
     model.save(args.output / "fashion_mnist_cnn.tinyconv")
 
     x_test, y_test = clothes[2]
-    predictions = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
-    accuracy = float((predictions == y_test).mean())
-    report = classification_report(y_test, predictions, labels=range(10), target_names=list(CLASS_NAMES))
-    report = f"{report}\naccuracy on {len(y_test)} test pictures: {accuracy:.4f}"
-    print(report)
+    predicted = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
+    report, accuracy = common.print_report(y_test, predicted, CLASS_NAMES, "test pictures")
     common.write_results(args.output / "fashion_mnist_cnn.png", history, report, "Fashion-MNIST", args.show)
     print(f"[INFO] model file: {args.output / 'fashion_mnist_cnn.tinyconv'}")
     return accuracy

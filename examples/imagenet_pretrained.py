@@ -68,14 +68,6 @@ def classify(image: Path, name: str, weights: Any, classes: Path | None) -> list
     return network.module.decode_predictions(model.predict(batch, verbose=0), class_index=classes)[0]
 
 
-def draw_label(path: Path, label: str) -> np.ndarray:
-    """The photo in its own size, (H, W, 3) of uint8 with blue first, with a label."""
-    import cv2
-
-    image = np.ascontiguousarray(tc.preprocessing.load_img(path)[..., ::-1])
-    return cv2.putText(image, f"Label: {label}", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 255, 0), 2)
-
-
 def generated_inputs(folder: Path, seed: int) -> tuple[Path, Path]:
     """A picture and a list of 1,000 made-up classes, as files."""
     common.make_folder(folder)
@@ -94,10 +86,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", default="imagenet", help="file of its weights (Keras's in the cache)")
     parser.add_argument("--classes", type=Path, help="file that lists the classes (Keras's in the cache)")
     args = parser.parse_args(arguments)
-    if args.quick:  # random weights, so that any class may win
-        args.weights = None
-        args.image, args.classes = generated_inputs(args.output / "generated", args.seed)
-    if args.image is None:
+    if args.image is None and not args.quick:
         parser.error("expected a photo to classify: --image FILE")
     return args
 
@@ -107,6 +96,9 @@ def main(arguments: list[str] | None = None) -> list[tuple[str, str, float]]:
     args = parse_arguments(arguments)
     common.make_folder(args.output)
     tc.set_seed(args.seed)
+    if args.quick:  # random weights, so that any class may win
+        args.weights = None
+        args.image, args.classes = generated_inputs(args.output / "generated", args.seed)
     if not args.image.is_file():
         raise FileNotFoundError(f"expected a photo for --image. Received: {args.image}, which does not exist")
     with common.user_input():  # a file that is no photo, no weights of this network or no list of classes
@@ -114,13 +106,13 @@ def main(arguments: list[str] | None = None) -> list[tuple[str, str, float]]:
     lines = [f"{rank}: {label}: {probability:.2%}" for rank, (_, label, probability) in enumerate(best, 1)]
     print("\n".join(lines))
 
-    drawn = draw_label(args.image, best[0][1])
+    photo = np.ascontiguousarray(tc.preprocessing.load_img(args.image)[..., ::-1])  # blue first, as OpenCV has it
     file = args.output / f"{args.image.stem}_{args.model}.png"
-    tc.preprocessing.save_img(file, drawn[..., ::-1], scale=False)
+    common.write_image(file, common.draw_label(photo, best[0][1], 0.8))
     common.write_text(file.with_suffix(".txt"), "\n".join(lines) + "\n")
     print(f"[INFO] labelled image: {file}")
     if args.show:
-        tc.viz.show(tc.viz.plot_images([drawn[..., ::-1]]))
+        tc.viz.show(tc.viz.plot_images([tc.preprocessing.load_img(file)]))
     return best
 
 

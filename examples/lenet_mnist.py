@@ -17,7 +17,6 @@ import numpy as np
 
 import tinyconv as tc
 from examples import common
-from tinyconv.metrics import classification_report
 
 
 def load_digits(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -30,10 +29,8 @@ def load_digits(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/lenet_mnist")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=20, help="passes over the training data (20)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=128, help="images per update (128)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.01, help="step of descent (0.01)")
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=0.01)
+    common.add_mnist_argument(parser)
     args = parser.parse_args(arguments)
     if args.quick:  # few digits: smaller batches and larger steps show in one epoch that it learns
         args.data, args.epochs, args.batch_size, args.learning_rate = "subset", 1, 32, 0.1
@@ -73,11 +70,8 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"[INFO] trained {args.epochs} epochs in {time.perf_counter() - start:.1f} s")
 
     print("[INFO] evaluating network...")
-    predictions = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
-    accuracy = float((predictions == y_test).mean())
-    report = classification_report(y_test, predictions, target_names=model.class_names)
-    report = f"{report}\naccuracy on {len(y_test)} test digits: {accuracy:.4f}"
-    print(report)
+    predicted = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
+    report, accuracy = common.print_report(y_test, predicted, model.class_names, "test digits")
 
     file = args.output / "lenet.tinyconv"
     model.save(file)

@@ -19,7 +19,6 @@ import numpy as np
 
 import tinyconv as tc
 from examples import common
-from tinyconv.metrics import classification_report
 
 NETWORKS = {"one hidden layer of 300": (300,), "two hidden layers of 150": (150, 150)}
 
@@ -54,11 +53,9 @@ def train(model: tc.Sequential, digits: Any, args: argparse.Namespace) -> Any:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/mnist_mlp")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=40, help="passes over the data, at most (40)")
+    common.add_training_arguments(parser, epochs=40, batch_size=32, learning_rate=0.1)
     parser.add_argument("--patience", type=common.positive, default=5, help="epochs without progress to end after (5)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=32, help="images per update (32)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.1, help="step of descent (0.1)")
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_mnist_argument(parser)
     args = parser.parse_args(arguments)
     if args.quick:
         args.data, args.epochs = "subset", 3
@@ -80,11 +77,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         model = build_network(hidden)
         print(f"[INFO] training {name}: {model.count_params()} parameters...")
         history = train(model, digits, args)
-        predictions = model.predict(x_test).argmax(axis=1)
-        accuracies[name] = float((predictions == y_test).mean())
-        report = classification_report(y_test, predictions, target_names=list("0123456789"))
-        report = f"{report}\n{name}: accuracy on {len(y_test)} test digits {accuracies[name]:.4f}"
-        print(report)
+        predicted = model.predict(x_test).argmax(axis=1)
+        report, accuracies[name] = common.print_report(y_test, predicted, "0123456789", f"test digits, {name}")
         plot = args.output / f"mnist_mlp_{len(hidden)}.png"
         common.write_results(plot, history, report, f"MNIST, {name}", args.show)
     return accuracies

@@ -24,8 +24,7 @@ from examples import common
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/monitor_training")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=100, help="passes over the training data (100)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="photos per update (64)")
+    common.add_training_arguments(parser, epochs=100, batch_size=64)
     args = parser.parse_args(arguments)
     if args.quick:
         args.epochs = 2

@@ -113,10 +113,9 @@ def label_report(true: np.ndarray, predicted: np.ndarray) -> str:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/multi_label")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=8, help="passes over the pictures (8)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="pictures per update (64)")
+    common.add_training_arguments(parser, epochs=8, batch_size=64)
     parser.add_argument("-n", "--pictures", type=common.positive, default=20_000, help="to train with (20000)")
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_mnist_argument(parser)
     args = parser.parse_args(arguments)
     if args.quick:
         args.data, args.epochs, args.pictures, args.batch_size = "subset", 2, 800, 16
@@ -128,7 +127,7 @@ def main(arguments: list[str] | None = None) -> float:
     args = parse_arguments(arguments)
     common.make_folder(args.output)
     tc.set_seed(args.seed)
-    both = tc.Tensor([20.0, 21.0])
+    both = np.array([20.0, 21.0])
     for name, function in (("sigmoid", tc.ops.sigmoid), ("softmax", tc.ops.softmax)):
         print(f"[INFO] logits 20 and 21, {name}: {function(both).numpy().round(4).tolist()}")
 

@@ -87,7 +87,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-n", "--examples", type=common.positive, default=100, help="digits 5 to 9 to learn from (100)")
     parser.add_argument("-e", "--epochs", type=common.positive, default=40, help="passes over them (40)")
     parser.add_argument("--first-epochs", type=common.positive, default=3, help="passes over the digits 0 to 4 (3)")
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_mnist_argument(parser)
     args = parser.parse_args(arguments)
     if args.quick:
         args.data, args.epochs, args.first_epochs = "subset", 15, 2

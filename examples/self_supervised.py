@@ -265,11 +265,9 @@ LOSSES = {"pair": pair_loss, "triplet": triplet_loss, "simclr": simclr_loss}
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/self_supervised")
     parser.add_argument("method", choices=[*LOSSES, "byol", "inpaint"], help="how to learn without labels")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=10, help="passes over the pictures (10)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=200, help="pictures per update (200)")
+    common.add_training_arguments(parser, epochs=10, batch_size=200, learning_rate=0.001)
     parser.add_argument("-n", "--pictures", type=common.positive, default=20_000, help="to learn from (20000)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.001, help="Adam's step (0.001)")
-    parser.add_argument("--data", choices=["auto", "full", "cache", "subset"], default="auto", help="which MNIST")
+    common.add_mnist_argument(parser)
     parser.add_argument("--augmented", action="store_true", help="inpaint: from changed brightness and contrast")
     args = parser.parse_args(arguments)
     if args.quick:

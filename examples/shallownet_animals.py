@@ -28,9 +28,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/shallownet_animals")
     parser.add_argument("-d", "--dataset", type=Path, help="folder with cats, dogs and panda (the one in the cache)")
     parser.add_argument("-m", "--model", type=common.file_to_write, help="to write (shallownet_animals.tinyconv there)")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=100, help="passes over the data (100)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=32, help="photos per update (32)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.005, help="step of descent (0.005)")
+    common.add_training_arguments(parser, epochs=100, batch_size=32, learning_rate=0.005)
     args = parser.parse_args(arguments)
     if args.model is None:
         args.model = args.output / "shallownet_animals.tinyconv"

@@ -20,9 +20,7 @@ from examples import common
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/shallownet_cifar10")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=40, help="passes over the training data (40)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=32, help="photos per update (32)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.01, help="step of descent (0.01)")
+    common.add_training_arguments(parser, epochs=40, batch_size=32, learning_rate=0.01)
     args = parser.parse_args(arguments)
     if args.quick:  # few pictures: larger steps show soon that it learns
         args.epochs, args.learning_rate = 3, 0.05

@@ -40,19 +40,11 @@ def sample_paths(folder: Path | None, count: int, unseen: bool, seed: int) -> li
     return [paths[row] for row in rows]
 
 
-def draw_label(path: str, label: str) -> np.ndarray:
-    """The photo in its own size, (H, W, 3) of uint8 with blue first, with a label."""
-    import cv2
-
-    image = common.read_picture(path)
-    return cv2.putText(image, f"Label: {label}", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 255, 0), 2)
-
-
-def write_drawn(paths: list[str], labels: list[str], folder: Path) -> list[Path]:
-    """Write each photo with its label, as PNG: ``00.png``, ``01.png``, ..."""
+def write_labelled(paths: list[str], labels: list[str], folder: Path) -> list[Path]:
+    """Write each photo, in its own size, with its label, as PNG: ``00.png``, ``01.png``, ..."""
     files = [folder / f"{number:02d}.png" for number in range(len(paths))]
     for file, path, label in zip(files, paths, labels, strict=True):
-        tc.preprocessing.save_img(file, draw_label(path, label)[..., ::-1], scale=False)
+        common.write_image(file, common.draw_label(common.read_picture(path), label, 0.7))
     return files
 
 
@@ -70,16 +62,14 @@ def main(arguments: list[str] | None = None) -> float:
         data, true = common.read_photos(paths)
 
     print("[INFO] loading pre-trained network...")
-    if not args.model.is_file():
-        raise SystemExit(f"[ERROR] no network in {args.model}: run `python -m examples.shallownet_animals` first")
-    model = common.load_network(args.model)
+    model = common.load_network(args.model, "shallownet_animals")
     if set(model.class_names or ()) != set(common.ANIMALS) or model.input_shape != (None, *data.shape[1:]):
         raise SystemExit(f"[ERROR] expected a network of shallownet_animals. Received: {args.model}, which is another")
 
     print("[INFO] predicting...")
     probabilities = model.predict(data, batch_size=32)
     labels = [model.class_names[row] for row in probabilities.argmax(axis=1)]
-    files = write_drawn(paths, labels, args.output)
+    files = write_labelled(paths, labels, args.output)
     rows: list[tuple[Any, ...]] = [("file", "photo", "label", "probability", "")]
     for file, path, label, row, name in zip(files, paths, labels, probabilities, true, strict=True):
         photo = "/".join(Path(path).parts[-2:])
@@ -89,8 +79,8 @@ def main(arguments: list[str] | None = None) -> float:
     print(report)
     common.write_text(args.output / "shallownet_load.txt", report + "\n")
     if args.show:
-        for path, label in zip(paths, labels, strict=True):
-            tc.viz.show(tc.viz.plot_images([draw_label(path, label)[..., ::-1]]))
+        for file in files:
+            tc.viz.show(tc.viz.plot_images([tc.preprocessing.load_img(file)]))
     return right / len(paths)
 
 

@@ -4,6 +4,9 @@ The book draws LeNet into ``lenet.png``; other networks, or models from files, a
 drawing does not need Graphviz, but uses it where it is installed. Networks of hundreds of layers are best drawn as SVG
 or PDF: as PNG they are shrunk to the largest possible picture.
 
+Where the documents err about these networks, the function that makes a network says so. One of them takes Inception v3
+for the winner of ImageNet's challenge of 2015, which was ResNet.
+
     python -m examples.visualize_architecture                                # lenet.png
     python -m examples.visualize_architecture minivggnet resnet50 model.tinyconv --format svg
     python -m examples.visualize_architecture all --output runs/networks

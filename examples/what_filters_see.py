@@ -104,7 +104,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.quick:  # VGG16 with random weights
         args.photos, args.size = 12, 64
-        args.dataset = common.write_animals(args.output / "generated", args.seed)
     return args
 
 
@@ -113,6 +112,8 @@ def main(arguments: list[str] | None = None) -> dict[str, np.ndarray]:
     args = parse_arguments(arguments)
     common.make_folder(args.output)
     tc.set_seed(args.seed)
+    if args.quick:
+        args.dataset = common.write_animals(args.output / "generated", args.seed)
     with common.user_input():
         model = load_network(args)
     known = [layer.name for layer in convolutions(model)]

@@ -11,6 +11,7 @@ Where a document has a wrong number or word, the right one stands here:
 - the sigmoid lies between 0 and 1, not -1 and 1; ELU tells negative numbers from others, it is no maximum;
 - the slopes of both losses are positive for a prediction that is too large; the triplet loss adds its margin, and
   squares distances once; InfoNCE has an exponential and a temperature;
+- batch normalisation adds 0.001 to the variance, not 1e-7, and learns a factor and an offset, which the equations omit;
 - decay counts updates and not epochs, and a table of the text (0.01, 0.0099, 0.00971, ...) follows no rule at all;
 - in the last epoch of the example of early stopping the training error rises, too;
 - the one-hot vector of a digit has 10 entries, not 9;
@@ -147,6 +148,14 @@ def pooling() -> Rows:
     yield "max of {1, 5, 3, 2}", 5, ops.max_pool2d(np.array([[1.0, 5], [3, 2]])[None, ..., None], 2).item()
     yield "max of [3, 1, 3, 2]", 3, ops.max_pool2d(block, 2).item()
     yield "mean of [3, 1, 3, 2]", 2.25, ops.avg_pool2d(block, 2).item()
+    dropped = 1 - ops.max_pool2d(np.zeros((1, 6, 6, 1)), 2).size / 36
+    yield "share of numbers that 2x2 windows, stride 2, drop", 0.75, dropped
+    places = []  # of a bright pixel in the row 0 0 1 0 0 0 and 1 and 2 pixels to the right
+    for column in (2, 3, 4):
+        row = np.zeros((1, 2, 6, 1))
+        row[:, :, column] = 1
+        places.append(int(ops.max_pool2d(row, 2).numpy().argmax()))
+    yield "window of a pixel, moved by 0, 1 and 2", [1, 1, 2], places
     yield "over depth, three maps", 7, ops.depth_max_pool2d(np.array([1.0, 7, 3]).reshape(1, 1, 1, 3), 3).item()
     maps = np.arange(8.0).reshape(1, 2, 2, 2)  # 0, 2, 4, 6 and 1, 3, 5, 7
     yield "global mean, two maps", [3, 4], ops.global_avg_pool2d(maps).numpy()[0].tolist()
@@ -159,6 +168,7 @@ def activations() -> Rows:
         ("elu", -1.0, -0.6321205588), ("softplus", -1.0, 0.3132616875),
     ):  # fmt: skip
         yield f"{name}({z:g})", expected, tc.activations.get(name)(np.array([z])).item()
+    yield "sgn of -3, 0 and 2", [-1, 0, 1], ops.sign(np.array([-3.0, 0.0, 2.0])).tolist()
     z = np.array([-2.0, 0.5])
     yield "tanh is 2 sigmoid(2 z) - 1", ops.tanh(z).tolist(), (2 * ops.sigmoid(2 * z) - 1).tolist()
     yield "softmax of [2, 5]", [0.04742587, 0.95257413], ops.softmax(np.array([2.0, 5.0])).tolist()

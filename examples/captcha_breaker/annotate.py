@@ -26,7 +26,7 @@ import numpy as np
 import tinyconv as tc
 from examples import common
 from examples.captcha_breaker.generate_images import LABELS, generate
-from examples.captcha_breaker.segmentation import crop, find_digits, pad, read_labels, write_image
+from examples.captcha_breaker.segmentation import crop, find_digits, pad, read_labels
 
 PADDING = 8
 ESCAPE, IGNORE = "\x1b", " "
@@ -77,10 +77,9 @@ def annotate(paths: list[str], folder: Path, ask: Ask, progress: bool = True) ->
                 print("[INFO] ignoring character")
                 continue
             label = key.upper()
-            (folder / label).mkdir(parents=True, exist_ok=True)
             if label not in next_numbers:
                 next_numbers[label] = next_number(folder / label)
-            write_image(folder / label / f"{next_numbers[label]:06d}.png", digit)
+            common.write_image(folder / label / f"{next_numbers[label]:06d}.png", digit)
             next_numbers[label] += 1
             counts[label] += 1
     return counts

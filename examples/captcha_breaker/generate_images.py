@@ -1,7 +1,8 @@
 """Draw captchas: four digits from 1 to 9, dark on white, in several styles, with noise.
 
 Takes the place of the documents' download; the images are like theirs (150x36, JPEG, 00000.jpg, 00001.jpg, ...), and
-a file labels.txt beside them says what each shows.
+a file labels.txt beside them says what each shows. (Their program stores error pages as images, counts only what
+succeeds, so that failures leave fewer than were asked for, and cannot be ended by Ctrl-C.)
 
     python -m examples.captcha_breaker.generate_images --output runs/captchas/downloads --num-images 500
 """
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from examples import common
-from examples.captcha_breaker.segmentation import DIGITS, write_image, write_labels
+from examples.captcha_breaker.segmentation import DIGITS, write_labels
 
 WIDTH, HEIGHT = 150, 36
 STEP = 32  # pixels from one digit to the next
@@ -67,7 +68,7 @@ def generate(folder: Path, count: int, seed: int | None = 42, noise: float = 4.0
     for number in range(count):
         digits = "".join(rng.choice(list("123456789"), DIGITS))
         path = folder / f"{number:05d}.jpg"
-        write_image(path, draw_captcha(digits, rng, noise))
+        common.write_image(path, draw_captcha(digits, rng, noise))
         labels[path.name] = digits
     write_labels(folder / LABELS, labels)
     return labels

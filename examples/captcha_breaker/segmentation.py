@@ -12,7 +12,6 @@ the image. Here fewer than four, boxes of which one is no digit, and digits at t
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,16 +30,6 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 
 class NotFourDigits(ValueError):
     """The captcha does not fall into four digits."""
-
-
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image in the format of the path's ending, whole or not at all."""
-    written, content = cv2.imencode(path.suffix, image)
-    if not written:
-        raise ValueError(f"{path}: OpenCV cannot encode this image")
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.tobytes())
-    os.replace(part, path)
 
 
 def find_ink(gray: np.ndarray) -> np.ndarray:

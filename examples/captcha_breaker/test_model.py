@@ -30,7 +30,6 @@ from examples.captcha_breaker.segmentation import (
     pad,
     read_labels,
     to_input,
-    write_image,
 )
 
 PADDING = 20
@@ -72,7 +71,7 @@ def read_all(
             continue
         shown = labels[name] if labels else found[name]
         print(f"[INFO] captcha: {found[name]}" + ("" if found[name] == shown else f" (it is {shown}: {name})"))
-        write_image(output / f"{Path(name).stem}.png", picture)
+        common.write_image(output / f"{Path(name).stem}.png", picture)
         pictures.append(picture)
     return found, pictures
 
@@ -88,7 +87,7 @@ def write_sheet(pictures: list[np.ndarray], output: Path, columns: int = 4, most
     for number, picture in enumerate(pictures):
         top, left = number // columns * height, number % columns * width
         sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    write_image(output / "sheet.png", sheet)
+    common.write_image(output / "sheet.png", sheet)
 
 
 def score(found: dict[str, str], labels: dict[str, str]) -> tuple[float, float]:
@@ -140,15 +139,13 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     parser.add_argument("--labels", type=Path, help='file of lines "00000.jpg 8657": read these, and compare')
     parser.add_argument("--seed", type=common.whole, default=None, help="makes the choice repeatable")
     parser.add_argument("--quick", action="store_true", help="ten generated captchas")
-    parser.add_argument("--show", action="store_true", help="open a window for each; any key goes on")
+    parser.add_argument("--show", action=common.ShowByOpenCV, help="open a window for each; any key goes on")
     args = parser.parse_args(arguments)
-    if args.show and not common.can_show():
-        parser.error("--show expected a display. Received none; what is drawn is saved without it, too")
     if args.input.resolve() == args.output.resolve():
         parser.error(f"--output expected another folder than --input. Received: {args.output}")
     print("[INFO] loading pre-trained network...")
     with common.user_input():
-        model = tc.load_model(args.model)
+        model = common.load_network(args.model, "captcha_breaker.train_model")
         if not model.class_names or model.input_shape != (None, SIZE, SIZE, 1):
             raise ValueError(f"expected a model of train_model. Received: {args.model}, which is another")
         paths, labels = choose(args)

@@ -22,7 +22,6 @@ import tinyconv as tc
 from examples import common
 from examples.captcha_breaker.annotate import annotate_generated
 from examples.captcha_breaker.segmentation import SIZE, to_input
-from tinyconv.metrics import classification_report
 
 QUICK_CAPTCHAS = 100
 
@@ -67,25 +66,22 @@ def train(
     print(f"[INFO] trained {args.epochs} epochs in {time.perf_counter() - start:.1f} s")
 
     print("[INFO] evaluating network...")
-    predicted = encoder.classes_[model.predict(x_test, batch_size=32).argmax(axis=1)]
-    report = classification_report(y_test, predicted, labels=encoder.classes_, target_names=model.class_names)
-    report = f"{report}\naccuracy on {len(y_test)} digits: {(predicted == y_test).mean():.4f}"
-    print(report)
+    predicted = model.predict(x_test, batch_size=32).argmax(axis=1)
+    report, _ = common.print_report(test_targets.argmax(axis=1), predicted, model.class_names, "digits")
 
     print("[INFO] serializing network...")
     model.save(args.model)
     print(f"[INFO] model file: {args.model} ({args.model.stat().st_size:,} bytes)")
     plot = args.output / "training_curve.png"
     common.write_results(plot, history, report, "Training Loss and Accuracy", args.show)
-    return model, predicted
+    return model, encoder.classes_[predicted]
 
 
 def training_parser(description: str | None, output: str) -> argparse.ArgumentParser:
     """The arguments that `parse` reads."""
     parser = common.parser(description, output)
     parser.add_argument("-m", "--model", type=common.file_to_write, help="to write (OUTPUT/captcha_lenet.tinyconv)")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=15, help="passes over the training data (15)")
-    parser.add_argument("--learning-rate", type=common.not_negative, default=0.01, help="step of descent (0.01)")
+    common.add_training_arguments(parser, epochs=15, learning_rate=0.01)
     return parser
 
 
@@ -109,7 +105,11 @@ def load(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
             return load_digits(Path(folder))
     if args.dataset:
         return load_digits(args.dataset)
-    paths, labels = tc.datasets.captchas.load_paths()
+    try:
+        paths, labels = tc.datasets.captchas.load_paths()
+    except FileNotFoundError as error:
+        drawn = "python -m examples.captcha_breaker.generate_images, then --dataset of what annotate makes of them"
+        raise FileNotFoundError(f"{error}. Or draw some: {drawn}") from None
     return to_input([common.read_grey(path) for path in paths]), labels
 
 

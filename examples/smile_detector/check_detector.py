@@ -2,7 +2,8 @@
 
 Each face is enlarged to 128x128 and put into a frame of 300x240 whose ground repeats its border, as the cascade needs
 some surroundings. The frame then goes the way of ``detect_smile``: cascade, cut, network. Reported are the share of
-faces that are found, and the accuracy of the labels on them: cut as SMILES is, and with the cascade's whole box.
+faces that are found, and the accuracy of the labels on them: cut as SMILES is, and with the cascade's whole box. The
+first frames are drawn with what was found; all of them are written as a video, on which to try ``detect_smile``.
 
     python -m examples.smile_detector.check_detector -m runs/smile_detector/smile.tinyconv
 """
@@ -20,6 +21,7 @@ from examples import common
 from examples.smile_detector.detect_smile import (
     Detect,
     Face,
+    VideoWriter,
     default_cascade,
     draw,
     find_faces,
@@ -30,6 +32,7 @@ from examples.smile_detector.faces import draw_face
 
 FRAME = (240, 300)  # height, width
 FACE = 128
+DRAWN = 12  # frames
 
 
 def frame_of(face: np.ndarray) -> np.ndarray:
@@ -57,40 +60,53 @@ def check(faces: np.ndarray, smiling: np.ndarray, detect: Detect, model: tc.Mode
     return found, right
 
 
-def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tuple[int, int]:
-    """Run the program, with the cascade or another detector; returns the numbers of faces found and labelled right."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def load_faces(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Faces (N, 64, 64) of uint8, and 1 for those that smile or 0, (N,)."""
+    rng = np.random.default_rng(args.seed)
+    if args.quick:
+        smiling = np.arange(20) % 2
+        return np.stack([draw_face(bool(truth), rng) for truth in smiling]), smiling
+    _, (faces, smiling) = tc.datasets.smiles.load_data()
+    chosen = rng.permutation(len(faces))[: args.number]
+    return faces[chosen], smiling[chosen]
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = common.parser(__doc__, "runs/smile_detector")
     parser.add_argument("-m", "--model", type=Path, required=True, help="model file of train_model")
     parser.add_argument("-n", "--number", type=common.positive, default=500, help="faces to check (500)")
-    parser.add_argument("--seed", type=common.whole, default=42, help="of the choice of faces (42)")
-    parser.add_argument("--quick", action="store_true", help="20 drawn faces")
-    parser.add_argument("--show", action="store_true", help="open a window with the last frame")
-    args = parser.parse_args(arguments)
-    if args.show and not common.can_show():
-        parser.error("--show expected a display. Received none")
-    rng = np.random.default_rng(args.seed)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None, detect: Detect | None = None) -> tuple[int, int]:
+    """Run the program, with the cascade or another detector; returns the numbers of faces found and labelled right."""
+    args = parse_arguments(arguments)
+    common.make_folder(args.output)
     with common.user_input():
         model = load_network(args.model)
         detect = detect or haar_detector(default_cascade())
-        if args.quick:
-            smiling = np.arange(20) % 2
-            faces = np.stack([draw_face(bool(truth), rng) for truth in smiling])
-        else:
-            _, (faces, smiling) = tc.datasets.smiles.load_data()
-            chosen = rng.permutation(len(faces))[: args.number]
-            faces, smiling = faces[chosen], smiling[chosen]
+        faces, smiling = load_faces(args)
 
     print(f"[INFO] {len(faces)} faces, {int(smiling.sum())} of them smiling")
     found, right = check(faces, smiling, detect, model, loose=False)
     _, right_loose = check(faces, smiling, detect, model, loose=True)
-    print(f"[INFO] found: {found} ({found / len(faces):.3f})")
+    lines = [f"found: {found} of {len(faces)} ({found / len(faces):.3f})"]
     for how, count in ("cut as SMILES is", right), ("the cascade's whole box", right_loose):
-        print(f"[INFO] labelled right, {how}: {count} of {found} ({count / max(found, 1):.3f})")
+        lines.append(f"labelled right, {how}: {count} of {found} ({count / max(found, 1):.3f})")
+    print("\n".join(lines))
+    common.write_text(args.output / "check_detector.txt", "\n".join(lines) + "\n")
+
+    video = VideoWriter(args.output / "faces.avi", rate=10)
+    for number, face in enumerate(faces):
+        video.write(f"frame {number}", frame_of(face))
+    print(f"[INFO] video of the frames: {video.close()}")
+    frames = [frame_of(face) for face in faces[:DRAWN]]
+    drawn = np.stack([draw(frame, find_faces(frame, detect, model)) for frame in frames])
+    picture = args.output / "check_detector.png"
+    figure = tc.viz.plot_images(drawn[..., ::-1], path=picture)
+    print(f"[INFO] picture: {picture}")
     if args.show:
-        frame = frame_of(faces[-1])
-        cv2.imshow("Face", draw(frame, find_faces(frame, detect, model)))
-        cv2.waitKey(0)
-        cv2.destroyAllWindows()
+        tc.viz.show(figure)
     return found, right
 
 

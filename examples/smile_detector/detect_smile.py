@@ -78,7 +78,7 @@ def tighten(box: Box) -> Box:
 
 def load_network(path: Path) -> tc.Model:
     """The model of a file, which must name the two classes."""
-    model = tc.load_model(path)
+    model = common.load_network(path, "smile_detector.train_model")
     if set(model.class_names or ()) != {"not_smiling", "smiling"} or model.input_shape != (None, SIZE, SIZE, 1):
         raise ValueError(f"expected a model of train_model. Received: {path}, which is another")
     return model
@@ -150,22 +150,17 @@ class ImageWriter:
         self.folder = folder
 
     def write(self, name: str, picture: np.ndarray) -> None:
-        path = self.folder / (name if name.endswith(".png") else f"{name}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-        os.replace(part, path)
+        common.write_image(self.folder / (name if name.endswith(".png") else f"{name}.png"), picture)
 
     def close(self) -> str:
         return str(self.folder)
 
 
 class VideoWriter:
-    """Writes the pictures as the frames of OUTPUT/annotated.avi, which has its name when it is complete."""
+    """Writes the pictures as the frames of a video file, which has its name when it is complete."""
 
-    def __init__(self, folder: Path, rate: float) -> None:
-        self.path, self.part = folder / "annotated.avi", folder / "annotated.part.avi"
-        self.rate = rate
+    def __init__(self, path: Path, rate: float) -> None:
+        self.path, self.part, self.rate = path, path.with_suffix(".part.avi"), rate
         self.writer: cv2.VideoWriter | None = None
 
     def write(self, name: str, picture: np.ndarray) -> None:
@@ -233,10 +228,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=common.positive, help="stop after so many")
     parser.add_argument("--loose", action="store_true", help="take the cascade's whole box for the face")
     parser.add_argument("--quick", action="store_true", help="stop after 5 frames")
-    parser.add_argument("--show", action="store_true", help="open a window; q ends it")
+    parser.add_argument("--show", action=common.ShowByOpenCV, help="open a window; q ends it")
     args = parser.parse_args(arguments)
-    if args.show and not common.can_show():
-        parser.error("--show expected a display. Received none; what is drawn is saved without it, too")
     if args.images and args.images.resolve() == args.output.resolve():
         parser.error(f"--output expected another folder than --images. Received: {args.output}")
     args.frames = 5 if args.quick else args.frames
@@ -258,7 +251,7 @@ def main(arguments: list[str] | None = None, detect: Detect | None = None) -> li
             else:
                 capture = open_capture(args.video, args.camera)
                 frames = video_frames(capture)
-                writer = VideoWriter(args.output, capture.get(cv2.CAP_PROP_FPS) or 25.0)
+                writer = VideoWriter(args.output / "annotated.avi", capture.get(cv2.CAP_PROP_FPS) or 25.0)
             found = run(frames, detect, model, writer, args)
     finally:
         if capture:

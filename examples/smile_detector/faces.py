@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from examples.common import write_image
+
 SIZE = 64
 FOLDERS = {"not_smiling": "SMILEs/negatives/negatives7", "smiling": "SMILEs/positives/positives7"}
 
@@ -34,7 +36,5 @@ def write_faces(folder: Path, counts: dict[str, int], seed: int | None = 42) -> 
     """Write so many faces of each class below a folder, where the files of SMILES lie."""
     rng = np.random.default_rng(seed)
     for name, count in counts.items():
-        place = folder / FOLDERS[name]
-        place.mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            cv2.imwrite(str(place / f"{number:05d}.jpg"), draw_face(name == "smiling", rng))
+            write_image(folder / FOLDERS[name] / f"{number:05d}.jpg", draw_face(name == "smiling", rng))

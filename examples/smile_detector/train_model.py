@@ -32,7 +32,6 @@ import numpy as np
 import tinyconv as tc
 from examples import common
 from examples.smile_detector.faces import write_faces
-from tinyconv.metrics import classification_report
 from tinyconv.preprocessing import ImageDataGenerator, list_images
 
 SIZE = 28
@@ -51,12 +50,13 @@ def to_input(faces: Any) -> np.ndarray:
 
 def load_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Faces (N, 28, 28, 1) and classes (N,) of .../positives/ANY/FILE and .../negatives/ANY/FILE, by sorted path."""
-    paths = [path for path in sorted(list_images(folder)) if Path(path).parts[-3] in ("positives", "negatives")]
-    classes = np.array([int(Path(path).parts[-3] == "positives") for path in paths])
+    kinds = {path: Path(path).parent.parent.name for path in sorted(list_images(folder))}
+    paths = [path for path, kind in kinds.items() if kind in ("positives", "negatives")]
+    classes = np.array([int(kinds[path] == "positives") for path in paths])
     if len(set(classes)) < 2:
         raise FileNotFoundError(
-            f"expected .../positives/positives7/*.jpg and .../negatives/negatives7/*.jpg in {folder}. "
-            f"Received {len(paths)} images. To get them, run: git clone https://github.com/hromi/SMILEsmileD {folder}"
+            f"expected .../positives/positives7/*.jpg and .../negatives/negatives7/*.jpg in {folder}. Received "
+            f'{len(paths)} images. To get them, run: git clone https://github.com/hromi/SMILEsmileD "{folder}"'
         )
     return to_input(common.read_grey(path) for path in paths), classes
 
@@ -103,8 +103,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = common.parser(__doc__, "runs/smile_detector")
     parser.add_argument("-d", "--dataset", type=Path, help="folder with SMILEs in it (the one in the cache)")
     parser.add_argument("-m", "--model", type=common.file_to_write, help="model file to write (OUTPUT/smile.tinyconv)")
-    parser.add_argument("-e", "--epochs", type=common.positive, default=15, help="passes over the training data (15)")
-    parser.add_argument("-b", "--batch-size", type=common.positive, default=64, help="faces per update (64)")
+    common.add_training_arguments(parser, epochs=15, batch_size=64)
     parser.add_argument("--network", choices=list(NETWORKS), default="lenet", help="which network (lenet)")
     parser.add_argument("--augment", action="store_true", help="change the training faces at random")
     parser.add_argument("--no-class-weights", action="store_true", help="count all faces alike")
@@ -137,10 +136,7 @@ def main(arguments: list[str] | None = None) -> float:
 
     print("[INFO] evaluating network...")
     predicted = model.predict(x_test, batch_size=args.batch_size).argmax(axis=1)
-    accuracy = float((predicted == y_test).mean())
-    report = classification_report(y_test, predicted, labels=[0, 1], target_names=CLASS_NAMES)
-    report = f"{report}\naccuracy on {len(y_test)} test faces: {accuracy:.4f}"
-    print(report)
+    report, accuracy = common.print_report(y_test, predicted, CLASS_NAMES, "test faces")
 
     print("[INFO] serializing network...")
     model.save(args.model)

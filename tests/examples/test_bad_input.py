@@ -54,7 +54,8 @@ def test_seeds(name, seed, capsys):
 
 
 @pytest.mark.parametrize("name", [*PROGRAMS, "captcha_breaker.generate_images", "captcha_breaker.train_model",
-                                  "captcha_breaker.break_real", "smile_detector.train_model"])  # fmt: skip
+                                  "captcha_breaker.break_real", "smile_detector.train_model",
+                                  "smile_detector.detect_smile", "smile_detector.check_detector"])  # fmt: skip
 def test_a_file_where_the_results_should_go(name, tmp_path):
     (tmp_path / "file").write_text("kept")
     assert f"expected a folder for the results. Received: {tmp_path / 'file'}" in end_of(
@@ -249,8 +250,10 @@ def digits(folder, *labels):
     return folder
 
 
-def test_digits(tmp_path):
+def test_digits(tmp_path, monkeypatch):
     name = "captcha_breaker.train_model"
+    monkeypatch.setenv("TINYCONV_HOME", str(tmp_path / "home"))
+    assert "Or draw some: python -m examples.captcha_breaker.generate_images" in end_of(name, "-o", tmp_path)
     assert "expected digits in" in end_of(name, "-d", tmp_path / "none", "-o", tmp_path)
     one = digits(tmp_path / "one", "1")
     assert f"one for each, in {one}. Received: 1 only" in end_of(name, "-d", one, "-o", tmp_path)
@@ -309,11 +312,15 @@ def test_networks_for_captchas(tmp_path, capsys):
 def test_smiles(tmp_path):
     name = "smile_detector.train_model"
     assert "Expected a folder of images" in end_of(name, "-d", tmp_path / "none", "-o", tmp_path)
+    faces.write_image(tmp_path / "here.png", faces.draw_face(True, np.random.default_rng(0)))
+    assert "Received 0 images" in end_of(name, "-d", ".", "-o", tmp_path)  # a path of one part
     for folder, counts in (("one", {"not_smiling": 4, "smiling": 0}), ("few", {"not_smiling": 1, "smiling": 1})):
         faces.write_faces(tmp_path / folder, counts)
     assert "Received 4 images" in end_of(name, "-d", tmp_path / "one", "-o", tmp_path)
     assert "expected two rows or more of every class" in end_of(name, "-d", tmp_path / "few", "-o", tmp_path)
-    (tmp_path / "one" / faces.FOLDERS["smiling"] / "0.jpg").write_text("no face")
+    broken = tmp_path / "one" / faces.FOLDERS["smiling"] / "0.jpg"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no face")
     assert "0.jpg: expected an intact image file" in end_of(name, "-d", tmp_path / "one", "-o", tmp_path)
 
 
@@ -330,7 +337,8 @@ def test_networks_and_sources_for_smiles(tmp_path, capsys):
     assert "expected a whole number from 0" in capsys.readouterr().err
     assert end_of(name, "-m", file, "-i", pictures, "-o", pictures) == 2
     assert "expected another folder than --images" in capsys.readouterr().err
-    assert "none.tinyconv, which does not exist" in end_of(name, "-m", tmp_path / "none.tinyconv")
+    said = end_of(name, "-m", tmp_path / "none.tinyconv")
+    assert "none.tinyconv. Received: no file. To get one, run: python -m examples.smile_detector.train_model" in said
 
 
 def test_images_that_cannot_be_read_are_left_out(tmp_path, capsys):

@@ -163,7 +163,7 @@ class TestAnnotate:
 
     def test_what_does_not_segment_is_skipped(self, captchas, tmp_path, capsys):
         folder, labels = captchas
-        segmentation.write_image(tmp_path / "three.png", blank(*FOUR[:3]))
+        common.write_image(tmp_path / "three.png", blank(*FOUR[:3]))
         (tmp_path / "broken.jpg").write_bytes(b"no image")
         paths = [str(tmp_path / "three.png"), str(tmp_path / "broken.jpg"), str(folder / "00000.jpg")]
         counts = annotate.annotate(paths, tmp_path / "digits", lambda name, position, roi: labels[name][position])
@@ -258,7 +258,7 @@ class TestTrainAndRead:
     def test_errors(self, captchas, trained, tmp_path):
         folder, _ = captchas
         model = str(trained[1] / "captcha_lenet.tinyconv")
-        with pytest.raises(FileNotFoundError, match=r"Expected a model file. Received: .*missing.tinyconv"):
+        with pytest.raises(FileNotFoundError, match=r"missing.tinyconv. Received: no file.*train_model"):
             test_model.main(["-i", str(folder), "-m", str(tmp_path / "missing.tinyconv")])
         tmp_path.joinpath("labels.txt").write_text("99999.jpg 1234\n")
         with pytest.raises(FileNotFoundError, match=r"Received no 99999.jpg"):

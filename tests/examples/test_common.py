@@ -208,10 +208,13 @@ def test_show_is_an_error_at_once_where_there_is_no_display(monkeypatch, capsys)
     monkeypatch.setattr(common, "has_display", lambda: False)
     assert not common.can_plot()
     assert parser.parse_args([]).show is False
-    with pytest.raises(SystemExit) as end:
-        parser.parse_args(["--show"])
-    assert end.value.code == 2
-    assert "--show expected a display" in capsys.readouterr().err
+    frames = argparse.ArgumentParser()
+    frames.add_argument("--show", action=common.ShowByOpenCV)
+    for each, package in ((parser, "matplotlib"), (frames, "OpenCV")):
+        with pytest.raises(SystemExit) as end:
+            each.parse_args(["--show"])
+        assert end.value.code == 2
+        assert re.search(rf"--show expected a display, and .*{package}", capsys.readouterr().err)
     monkeypatch.setattr(common, "has_display", lambda: True)
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "get_backend", lambda: "Agg")
@@ -226,6 +229,24 @@ def test_a_file_that_is_no_network(tmp_path):
         common.load_network(tmp_path / "text.tinyconv")
     tc.applications.ShallowNet.build(4, 4, 3, 2).save(tmp_path / "network.tinyconv")
     assert common.load_network(tmp_path / "network.tinyconv").output_shape == (None, 2)
+
+
+def test_images_are_written_as_a_whole_and_come_back(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for picture in (image, image[..., 0]):
+        common.write_image(tmp_path / "new folder" / "a.png", picture)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new folder" / "a.png"), cv2.IMREAD_UNCHANGED), picture)
+    assert [file.name for file in (tmp_path / "new folder").iterdir()] == ["a.png"]
+
+
+@pytest.mark.filterwarnings("ignore:(Precision|Recall) is set")
+def test_report_ends_in_the_accuracy(capsys):
+    true, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
+    report, accuracy = common.print_report(true, predicted, ["cat", "dog", "fox", "owl"], "test pictures")
+    assert accuracy == 0.75
+    assert report.splitlines()[-1] == "accuracy on 4 test pictures: 0.7500"
+    assert [line.split()[0] for line in report.splitlines()[2:6]] == ["cat", "dog", "fox", "owl"]  # none is an owl's
+    assert capsys.readouterr().out == report + "\n"
 
 
 def test_drawn_pictures(tmp_path):

@@ -16,11 +16,13 @@ def norms(model):
 
 
 def test_with_batch_norm_and_decay(tmp_path, capsys):
-    accuracy = minivggnet_cifar10.main(["--quick", "--output", str(tmp_path / "new" / "runs")])
+    folder = tmp_path / "new" / "runs.png"  # of a picture's name, and yet a folder
+    folder.mkdir(parents=True)
+    accuracy = minivggnet_cifar10.main(["--quick", "--output", str(folder)])
     text = capsys.readouterr().out
     assert "Train on 320 samples, validate on 80 samples" in text
     assert accuracy > 0.9
-    files = {file.suffix: file for file in (tmp_path / "new" / "runs").iterdir()}
+    files = {file.suffix: file for file in folder.iterdir()}
     assert set(files) == {".png", ".txt", ".tinyconv"}
     assert files[".png"].read_bytes().startswith(b"\x89PNG")
     assert f"accuracy on 80 test pictures: {accuracy:.4f}" in files[".txt"].read_text()

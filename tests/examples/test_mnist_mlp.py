@@ -34,7 +34,7 @@ def test_quick(tmp_path, capsys):
     assert len(re.findall(r"^\d+s - loss: ", printed, re.MULTILINE)) == 6
     for name, number in (("one hidden layer of 300", 1), ("two hidden layers of 150", 2)):
         assert accuracies[name] > 0.83
-        assert f"{name}: accuracy on 1000 test digits {accuracies[name]:.4f}" in printed
+        assert f"accuracy on 1000 test digits, {name}: {accuracies[name]:.4f}" in printed
         assert (tmp_path / "new" / f"mnist_mlp_{number}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "new" / f"mnist_mlp_{number}.txt").read_text() in printed
 

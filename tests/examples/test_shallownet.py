@@ -102,10 +102,12 @@ def test_unseen_photos_only(trained, tmp_path):
     assert not set(shallownet_load.sample_paths(trained[0] / "generated", 50, unseen=False, seed=1)) <= test
 
 
-def test_labels_are_drawn_on_photos_in_their_own_size(tmp_path):
+def test_photos_with_labels_have_their_own_size(tmp_path):
     photo = np.full((60, 200, 3), 90, np.uint8)
     cv2.imwrite(str(tmp_path / "photo.png"), photo)
-    drawn = shallownet_load.draw_label(str(tmp_path / "photo.png"), "panda")
+    (file,) = shallownet_load.write_labelled([str(tmp_path / "photo.png")], ["panda"], tmp_path)
+    drawn = cv2.imread(str(file))
+    assert file.name == "00.png"
     changed = (drawn != photo).any(axis=2)
     assert drawn.shape == photo.shape
     assert [0, 255, 0] in drawn[changed].tolist()
@@ -115,7 +117,7 @@ def test_labels_are_drawn_on_photos_in_their_own_size(tmp_path):
 
 def test_no_network(tmp_path):
     folder = common.write_animals(tmp_path / "photos", seed=0, count=1)
-    with pytest.raises(SystemExit, match="no network in .*: run `python -m examples.shallownet_animals` first"):
+    with pytest.raises(FileNotFoundError, match="none. Received: no file.*run: python -m examples.shallownet_animals"):
         shallownet_load.main(["-d", str(folder), "-m", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
 
 

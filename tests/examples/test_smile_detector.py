@@ -240,7 +240,7 @@ class TestSources:
             yield "frame 0", scene()
             raise KeyboardInterrupt
 
-        writer = detect_smile.VideoWriter(tmp_path, 10)
+        writer = detect_smile.VideoWriter(tmp_path / "annotated.avi", 10)
         args = detect_smile.parse_arguments(["-m", str(model)])
         found = detect_smile.run(frames(), squares, Answers(), writer, args)
         assert len(found) == 1
@@ -282,16 +282,25 @@ class TestSources:
 
 
 class TestCheckDetector:
-    def test_counts(self, model):
+    def test_counts(self, model, tmp_path, capsys):
         def middle(gray):
             left, top, size = detect_smile.TIGHT
             side = 128 / size
             return [(round(86 - left * side), round(56 - top * side), round(side), round(side))]
 
-        found, right = check_detector.main(["-m", str(model), "--quick"], middle)
+        command = ["-m", str(model), "--quick", "-o", str(tmp_path)]
+        found, right = check_detector.main(command, middle)
         assert found == 20
         assert right > 16
-        assert check_detector.main(["-m", str(model), "--quick"], lambda gray: []) == (0, 0)
+        report = (tmp_path / "check_detector.txt").read_text()
+        assert report.startswith(f"found: 20 of 20 (1.000)\nlabelled right, cut as SMILES is: {right} of 20 (")
+        assert report in capsys.readouterr().out
+        drawn = cv2.imread(str(tmp_path / "check_detector.png"))
+        capture = cv2.VideoCapture(str(tmp_path / "faces.avi"))
+        assert [frame.shape for _, frame in detect_smile.video_frames(capture)] == [(240, 300, 3)] * 20
+        capture.release()
+        assert ((drawn[..., 2] > 200) & (drawn[..., :2] < 60).all(axis=2)).sum() > 12 * 100  # boxes, red
+        assert check_detector.main(command, lambda gray: []) == (0, 0)
 
     def test_show_needs_a_display(self, model, monkeypatch, capsys):
         monkeypatch.setattr(common, "has_display", lambda: False)

@@ -9,7 +9,7 @@ def test_all(tmp_path, capsys):
     count = worked_examples.main(["--output", str(tmp_path)])
     out = capsys.readouterr().out
     assert f"{count} examples, 0 of them differ" in out
-    assert count >= 91
+    assert count >= 94
     assert "DIFFERS" not in out
     assert (tmp_path / "worked_examples.txt").read_text() in out
     for line in (
