@@ -89,3 +89,8 @@ def test_a_backend_that_is_asked_for_and_missing_says_what_to_install():
 def test_an_unknown_backend_is_named():
     code = "import tinyconv as tc\ntry:\n    tc.Tensor([1.0])\nexcept ValueError as error:\n    print(error)"
     assert "Received: 'gpu'" in python(code, TINYCONV_BACKEND="gpu")
+
+
+def test_variables_that_are_set_to_nothing_are_not_set():
+    code = "import tinyconv as tc\nprint(tc.ops.conv2d([[[[1.0]]]], [[[[2.0]]]]).tolist())"
+    assert python(code, TINYCONV_BACKEND="", TINYCONV_CONVOLUTION="", TINYCONV_DEVICE="") == "[[[[2.0]]]]"

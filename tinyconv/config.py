@@ -49,7 +49,7 @@ def set_epsilon(value: float) -> None:
 def convolution_algorithm() -> str:
     """How convolutions are computed (``"auto"``, or what the environment variable ``TINYCONV_CONVOLUTION`` says)."""
     if "convolution" not in _settings:
-        set_convolution_algorithm(os.environ.get("TINYCONV_CONVOLUTION", "auto"))
+        set_convolution_algorithm(os.environ.get("TINYCONV_CONVOLUTION") or "auto")
     return str(_settings["convolution"])
 
 

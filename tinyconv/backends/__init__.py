@@ -66,7 +66,7 @@ def _make(name: str) -> ReferenceBackend:
 def host() -> ReferenceBackend:
     """The table that serves NumPy arrays in this process."""
     if "host" not in _tables:
-        name = os.environ.get("TINYCONV_BACKEND", "auto")
+        name = os.environ.get("TINYCONV_BACKEND") or "auto"
         if name == "auto":
             name = "reference" if importlib.util.find_spec("numba") is None else "cpu"
         table = get(name)

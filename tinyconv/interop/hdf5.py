@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
+import struct
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from tinyconv.models.weights import Stored
 
 _BEST_COMPRESSION = 1032  # deflate packs no better
+_HEAP = b"GCOL\x01\0\0\0"  # how a heap of texts begins
 
 
 def require_h5py() -> Any:
@@ -40,10 +43,42 @@ def reading(source: Any, title: Any) -> Iterator[Any]:
     """An open file (``source``: a path or a file object) as a context; damage is a ``ValueError`` that names it."""
     h5py = require_h5py()
     try:
+        _check_heaps(source)
         with h5py.File(source, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError, OverflowError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"{title} is not a Keras file, or it is damaged: {error}") from error
+
+
+def _check_heaps(source: Any) -> None:
+    """Refuse a heap of texts that the library would read for ever: one with free space of no length.
+
+    A heap is a list of objects (index, references, length, contents); what has index 0 is free, and as long as it says.
+    """
+    with contextlib.ExitStack() as opened:
+        if isinstance(source, io.BytesIO):
+            data: Any = source.getvalue()
+        else:
+            file = opened.enter_context(open(source, "rb"))
+            if not file.seek(0, io.SEEK_END):
+                return  # h5py says that an empty file is none
+            data = opened.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        heap = data.find(_HEAP)
+        while heap >= 0:
+            place, end = heap + 16, min(heap + _number(data, heap + 8), len(data))
+            while place + 16 <= end:
+                length = _number(data, place + 8)
+                if data[place : place + 2] != b"\0\0":
+                    place += 16 + (length + 7) // 8 * 8
+                elif length >= 16:
+                    place += length
+                else:
+                    raise OSError("a heap of texts in it never ends")
+            heap = data.find(_HEAP, heap + 1)
+
+
+def _number(data: Any, place: int) -> int:
+    return int(struct.unpack_from("<Q", data, place)[0]) if place + 8 <= len(data) else 0
 
 
 @contextlib.contextmanager
