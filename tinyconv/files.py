@@ -33,7 +33,8 @@ def replacing(path: str | os.PathLike[str], make_folder: bool = False, sync: boo
     Raises
     ------
     OSError
-        Whatever went wrong, with the name ``path`` in it.
+        Whatever went wrong, with the name ``path`` in it; ``FileExistsError``, before anything is written, where it is
+        a device, a pipe or a socket, which a file would displace.
 
     Examples
     --------
@@ -49,6 +50,8 @@ def replacing(path: str | os.PathLike[str], make_folder: bool = False, sync: boo
         path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder to write to. Received: {path.parent}, which does not exist")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, "Expected a file or a new name, not a device, pipe or socket", str(path))
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")  # names have 255 bytes
     try:
         yield temporary

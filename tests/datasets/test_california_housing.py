@@ -131,7 +131,7 @@ def test_without_network_and_cache(cache):
 def test_a_truncated_copy(put, kind, part):
     content = copy_of(kind, some_rows())
     path = put(kind, content[: int(part * len(content))])
-    with pytest.raises(ValueError, match=f"{path}: expected"):
+    with pytest.raises(ValueError, match=rf"{path}: expected[\s\S]*\nRemove that file"):
         california_housing.load_data()
 
 

@@ -167,7 +167,7 @@ def test_a_file_of_the_wrong_size(tiny, change):
     name, content = list(tiny.contents.items())[-1]
     (tiny.files.folder / name).write_bytes((content + b"!")[: len(content) + change])
     records = len(tiny.pictures[name])
-    told = rf"{name}: expected {len(content)} bytes, {records} records. Received {len(content) + change}"
+    told = rf"{name}: expected {len(content)} bytes, {records} records. Received {len(content) + change}\nRemove that"
     with pytest.raises(ValueError, match=told):
         tiny.module.load_data()
 

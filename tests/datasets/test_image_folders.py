@@ -252,9 +252,9 @@ def test_images_of_different_sizes(put):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: smiles.load_data(image_size=(28,)), r"expected \(height, width\) or None. Received \(28,\)"),
-        (lambda: captchas.load_data(image_size=(28, 0)), r"image_size: .* Received \(28, 0\)"),
-        (lambda: animals.load_data(image_size=(28, 2.5)), r"image_size: .* Received \(28, 2.5\)"),
+        (lambda: smiles.load_data(image_size=(28,)), r"image_size must be \(height, width\).* Received: \(28,\)"),
+        (lambda: captchas.load_data(image_size=(28, 0)), r"image_size .* Received: \(28, 0\)"),
+        (lambda: animals.load_data(image_size=(28, 2.5)), r"image_size .* Received: \(28, 2.5\)"),
         (lambda: animals.load_data(color_mode="rgba"), "color_mode: expected one of 'rgb', .* Received 'rgba'"),
         (lambda: animals.load_data(classes=["cats", "cats"]), "classes: .*each once. Received"),
         (lambda: animals.load_paths([]), "classes: expected some of 'cats', 'dogs', 'panda'"),

@@ -79,7 +79,7 @@ def test_a_damaged_cache_is_told_not_replaced(tiny):
     for name, array in zip(NAMES, ARRAYS, strict=True):
         write_idx(tiny.FILES.folder / name, array[:-1])
     with pytest.raises(
-        ValueError, match=r"train-images-idx3-ubyte: expected an array of shape \(7, 28, 28\)"
+        ValueError, match=r"train-images-idx3-ubyte: expected an array of shape \(7, 28, 28\)[^\n]*\nRemove that file"
     ):
         tiny.load_data()
 

@@ -156,7 +156,6 @@ def test_subsets_of_arrays():
     ("arguments", "told"),
     [
         ({"x": np.zeros((3, 4, 4))}, r"shape \(N, H, W, C\). Received: shape \(3, 4, 4\)"),
-        ({"x": np.zeros((3, 4, 4, 2))}, "1, 3 or 4 channels"),
         ({"x": np.zeros((0, 4, 4, 1))}, "at least one image"),
         ({"x": np.zeros((3, 4, 4, 1)), "y": np.zeros(2)}, "'x': 3, 'y': 2"),
         ({"x": np.zeros((3, 4, 4, 1)), "batch_size": 0}, "batch_size must be an integer >= 1. Received: 0"),
@@ -167,6 +166,17 @@ def test_subsets_of_arrays():
 def test_wrong_arrays(arguments, told):
     with pytest.raises(ValueError, match=told):
         ImageDataGenerator().flow(**arguments)
+
+
+def test_other_numbers_of_channels_are_transformed_with_a_warning():
+    """As Keras: it is most often a wrong data_format, but images of seven bands are images too."""
+    x = np.random.default_rng(0).random((4, 9, 8, 7))
+    generator = ImageDataGenerator(dtype="float64", fill_mode="reflect", **AUGMENT)
+    with pytest.warns(UserWarning, match=r"1, 3 or 4 channels \(channels_last\). Received: 7") as told:
+        got = next(generator.flow(x, shuffle=False, seed=3))
+    assert told[0].filename == __file__
+    bands = [next(generator.flow(x[..., i : i + 1], shuffle=False, seed=3)) for i in range(7)]
+    np.testing.assert_array_equal(got, np.concatenate(bands, axis=3))
 
 
 def test_saved_images_are_those_that_were_taken(tmp_path):
@@ -246,6 +256,25 @@ def test_follow_links(folder, tmp_path):
     with pytest.raises(ValueError, match="no images"):
         ImageDataGenerator().flow_from_directory(tmp_path)
     assert ImageDataGenerator().flow_from_directory(tmp_path, follow_links=True).samples == 10
+    for name in ("here", "again", "once_more"):  # each would double the number of paths, forty levels deep
+        (tmp_path / "all" / name).symlink_to(tmp_path / "all")
+    other = tmp_path / "all" / "other"
+    other.mkdir()
+    (other / "back").symlink_to(tmp_path / "all")
+    (other / "nowhere.png").symlink_to("missing.png")
+    os.mkfifo(other / "pipe.png")  # reading it would never end
+    found = ImageDataGenerator().flow_from_directory(tmp_path, follow_links=True).filenames
+    expected = [os.path.join("all", "linked", f"{i:02}.png") for i in range(10)]
+    assert found == [*expected, os.path.join("all", "other", "nowhere.png")]
+
+
+def test_a_folder_that_cannot_be_opened_is_told(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("tinyconv.preprocessing.folders.os.scandir", refuse)
+    with pytest.raises(PermissionError, match="red"):
+        ImageDataGenerator().flow_from_directory(folder, classes=["red"])
 
 
 @pytest.mark.parametrize(

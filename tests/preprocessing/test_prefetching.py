@@ -118,6 +118,32 @@ def test_the_interpreter_ends_in_the_middle_of_an_epoch():
     assert (done.stdout, done.stderr) == ("done\n", "")
 
 
+FORK = """
+import os, signal
+from tinyconv.preprocessing import prefetch
+batches, again = iter(prefetch([1, 2, 3, 4, 5])), prefetch([6, 7])
+next(batches)
+if not os.fork():
+    signal.alarm(20)
+    try:
+        next(batches)
+    except RuntimeError as error:
+        print(error, list(again), flush=True)
+    os._exit(0)
+os.wait()
+print(list(batches))
+"""
+
+
+def test_a_forked_process_has_no_threads_and_says_so():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    child, parent = done.stdout.splitlines()
+    assert child.startswith("Expected a loop that this process began")
+    assert child.endswith("[6, 7]")
+    assert parent == "[2, 3, 4, 5]"
+
+
 def test_training_from_a_prefetched_sequence():
     class Batches:
         epochs = 0

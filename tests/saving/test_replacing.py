@@ -132,6 +132,19 @@ def test_errors_name_the_file_that_was_meant(tmp_path):
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_is_no_file_is_not_displaced(name, tmp_path, model):
+    """Whoever may do everything could replace a device by a file: saving to /dev/null would end it."""
+    path, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(path)
+    link.symlink_to(path)
+    with pytest.raises(FileExistsError, match=f"not a device, pipe or socket: '{re.escape(str(path))}'"):
+        model.save(tmp_path / name)
+    assert path.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_links_long_names_and_new_folders(tmp_path):
     name = "ä" * 120 + ".txt"  # 244 bytes of the 255 that a name may have

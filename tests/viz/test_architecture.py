@@ -42,7 +42,7 @@ def lenet():
 def parse(dot):
     """Labels by node, edges between nodes: an independent reading of the text."""
     labels = dict(re.findall(r'^\s*(\w+) \[label="((?:[^"\\]|\\.)*)"', dot, re.M))
-    return labels, re.findall(r"^\s*(\w+) -> (\w+);$", dot, re.M)
+    return labels, re.findall(r"^\s*(\w+) -> (\w+)(?: \[l\w+=.*\])?;$", dot, re.M)
 
 
 def name(label):
@@ -243,7 +243,7 @@ def test_loops_and_single_boxes_can_be_drawn(tmp_path):
 
 
 def test_a_very_deep_model_stays_within_what_viewers_take(tmp_path, monkeypatch):
-    monkeypatch.setattr("tinyconv.viz.architecture.LARGEST", 1000)
+    monkeypatch.setattr("tinyconv.viz.figures.LARGEST", 1000)
     x = y = tc.Input((2,))
     for _ in range(40):
         y = L.Activation("relu")(y)

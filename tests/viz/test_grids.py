@@ -132,6 +132,15 @@ def test_activations(tmp_path):
     assert len(tc.viz.plot_activations(inception(), np.zeros((8, 8, 4))).axes) == 16
 
 
+def test_many_layers_stay_within_what_viewers_take(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyconv.viz.figures.LARGEST", 900)
+    model = tc.Sequential([tc.Input((6, 6, 1)), *(L.Conv2D(2, 3, padding="same") for _ in range(8))])
+    path = tmp_path / "maps.png"
+    figure = tc.viz.plot_activations(model, np.ones((6, 6)), path=path)
+    assert max(figure.get_size_inches()) * figure.dpi > 2000
+    assert 700 < max(cv2.imread(str(path)).shape) <= 900
+
+
 def test_top_patches_as_blocks_of_nine():
     model = tc.Sequential([tc.Input((6, 6, 3)), L.Conv2D(4, 3, activation="relu", name="conv")])
     images = RNG.random((12, 6, 6, 3)).astype("float32")
@@ -186,10 +195,30 @@ def test_long_titles_stay_within_their_image(count, tmp_path):
     """As drawn: no title leaves the figure, meets another one, or lies on an image."""
     names = ["a class with a long name", "another class, whose name is still longer", "incomprehensibilities"]
     truth, path = [i % 3 for i in range(count)], tmp_path / "images.png"
-    figure = tc.viz.plot_images(np.zeros((count, 8, 8)), truth, [0] * count, names, path=path, title="Images")
-    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    title = "Images with names of classes, some of which are long"
+    figure = tc.viz.plot_images(np.zeros((count, 8, 8)), truth, [0] * count, names, path=path, title=title)
+    boxes = [text.get_window_extent() for text in (figure._suptitle, *(axes.title for axes in figure.axes))]
+    assert max(box.y1 for box in boxes) <= figure.bbox.height
     width = figure.bbox.width
     assert all(box.x0 >= 0 and box.x1 <= width for box in boxes)
     drawn = [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in [*boxes[:i], *drawn])
+
+
+def test_long_names_of_classes_stay_within_a_map(tmp_path):
+    name = "a class whose name is so long that it needs more lines than one above its image"
+    names, path = ["other", name, "third"], tmp_path / "map.png"
+    figure = tc.viz.plot_saliency(image_net(dtype="float32"), np.ones((8, 8, 2)), 1, names, path)
+    box = figure.axes[1].title.get_window_extent()
+    assert figure.axes[1].get_title().replace("\n", " ") == f"saliency of {name}"
+    assert (box.x0 >= 0, box.x1 <= figure.bbox.width, box.y1 <= figure.bbox.height) == (True, True, True)
+
+
+def test_white_patches_stand_apart():
+    """Between the patches of a filter lies gray, so that edges of white ones are seen; between filters, white."""
+    figure = tc.viz.plot_top_patches(image_net(dtype="float32"), "conv1", np.ones((9, 8, 8, 2)), filters=[0])
+    sheet = shown(figure)
+    assert (sheet[0] == 1).all()
+    assert (sheet[2, 2:-2] == 0.5).all()
+    assert (sheet[4, 3:6] == 1).all()

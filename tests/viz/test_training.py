@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matplotlib import image
+from matplotlib import image, rc_context
 
 import tinyconv as tc
 
@@ -151,6 +151,58 @@ def test_confusion_matrix_as_scikit_learn_counts_it(tmp_path):
     texts = tc.viz.plot_confusion_matrix(counts, normalize=True).axes[0].texts
     assert [text.get_text() for text in texts] == [f"{share:.2f}" for share in shares.ravel()]
     assert image.imread(tmp_path / "matrix.png").std() > 0.01
+
+
+@pytest.mark.parametrize("count", [2, 10, 40])
+@pytest.mark.parametrize("length", [1, 30, 100])
+def test_names_of_classes_of_any_length_leave_room_for_the_matrix(count, length, tmp_path):
+    """As drawn: no name meets another or leaves the figure, and cells hold their numbers."""
+    names = [f"{i} " + "word " * (length // 5) for i in range(count)]
+    counts = np.full((count, count), 12345)
+    title = "Confusion matrix of a network with a name"
+    figure = tc.viz.plot_confusion_matrix(counts, names, path=tmp_path / "matrix.png", title=title)
+    axes, whole = figure.axes[0], figure.bbox.padded(1)
+    texts = [*axes.get_yticklabels(), axes.title, axes.xaxis.label, axes.yaxis.label, figure.axes[1].yaxis.label]
+    boxes = [text.get_window_extent() for text in texts]
+    for i, box in enumerate(boxes):
+        assert whole.contains(*box.min)
+        assert whole.contains(*box.max)
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    cell = axes.get_window_extent().width / count
+    assert cell >= max((text.get_window_extent().width for text in axes.texts), default=16)
+    lowest = min(tick.get_window_extent().y0 for tick in axes.get_xticklabels())
+    assert axes.xaxis.label.get_window_extent().y1 <= lowest + 1
+
+
+def test_a_long_title_of_curves_stays_within_the_figure(tmp_path):
+    title = "Training loss and accuracy of a network with a long name " * 2
+    figure = tc.viz.plot_history(HISTORY, tmp_path / "curves.png", title)
+    box = figure.axes[0].title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+
+
+def test_letters_that_the_font_lacks_come_from_another(monkeypatch, tmp_path, recwarn):
+    """A letter that one font of matplotlib's own lacks and another has."""
+    from matplotlib.font_manager import findfont, get_font
+
+    letter, first, other = "\N{CYRILLIC SMALL LETTER A}", "cmr10", "DejaVu Serif"
+    found = [bool(get_font(findfont(name)).get_char_index(ord(letter))) for name in (first, other)]
+    assert found == [False, True]
+    monkeypatch.setattr("tinyconv.viz.figures.OTHER_FONTS", ("No Such Font", other))
+    with rc_context({"font.family": first, "axes.formatter.use_mathtext": True}):
+        tc.viz.plot_confusion_matrix(np.eye(2), [letter, "plain"], path=tmp_path / "matrix.png")
+    assert not [str(warning.message) for warning in recwarn if "missing from font" in str(warning.message)]
+    with rc_context({"font.family": [first]}):
+        assert tc.viz.plot_confusion_matrix(np.eye(1), ["plain"]).axes[0].title.get_fontfamily() == [first]
+
+
+def test_dollars_in_names_are_dollars(tmp_path):
+    names = ["$5 to $10", "$\\frac$"]
+    figure = tc.viz.plot_confusion_matrix(np.eye(2), names, path=tmp_path / "matrix.png")
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == names
+    tc.viz.plot_images(np.zeros((2, 4, 4)), names, path=tmp_path / "images.png")
 
 
 def test_a_class_without_samples():

@@ -483,3 +483,11 @@ def test_large_scores_are_certain():
     model.compile("sgd", tc.losses.BinaryCrossentropy(from_logits=True))
     found = Labels(np.array([0, 1])).probabilities(np.array([[-1000.0], [0.0], [1000.0]], "float32"), model)
     assert_array_equal(found, [[1, 0], [0.5, 0.5], [0, 1]])
+
+
+def test_logarithms_of_probabilities():
+    model = tc.Sequential([tc.layers.Dense(1, input_shape=(1,), kernel_initializer="ones")])
+    model.compile("sgd", tc.losses.BinaryCrossentropy(from_logits=True))
+    X, y = np.array([[-1000.0], [0.0], [1000.0]]), np.array([0, 1, 1])
+    estimator = TinyConvClassifier(model, optimizer__learning_rate=0.0).fit(X, y)
+    assert_allclose(estimator.predict_log_proba(X), [[0, -np.inf], [np.log(0.5)] * 2, [-np.inf, 0]])

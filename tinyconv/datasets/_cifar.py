@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archives import unpack
-from .download import DownloadError, download, home
+from .download import DownloadError, download, home, mendable
 
 Images = NDArray[np.uint8]  # (N, 32, 32, 3)
 Labels = NDArray[np.uint8]  # (N, 1)
@@ -80,8 +80,9 @@ class Cifar:
 
     def load(self, column: int, *, may_download: bool) -> Data:
         """Read all pictures, with the label in that column, after fetching what is missing."""
-        self.fetch(may_download=may_download)
-        return self._read(self.train, column), self._read(self.test, column)
+        with mendable():
+            self.fetch(may_download=may_download)
+            return self._read(self.train, column), self._read(self.test, column)
 
     def _not_unpacked(self) -> list[str]:
         return [name for name in self.train | self.test if not (self.folder / name).is_file()]

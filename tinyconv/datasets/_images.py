@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,18 +61,6 @@ def read_images(
     finally:
         pool.shutdown(cancel_futures=True)
     return images
-
-
-def as_image_size(image_size: Any) -> tuple[int, int] | None:
-    """(height, width) as a tuple of int, or None; anything else is a ValueError."""
-    if image_size is None:
-        return None
-    whole = isinstance(image_size, tuple | list) and all(
-        isinstance(size, int | np.integer) and not isinstance(size, bool) and size > 0 for size in image_size
-    )
-    if not whole or len(image_size) != 2:
-        raise ValueError(f"image_size: expected (height, width) or None. Received {image_size!r}")
-    return int(image_size[0]), int(image_size[1])
 
 
 def check_color_mode(color_mode: str) -> None:

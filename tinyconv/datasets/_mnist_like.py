@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .download import DownloadError, download, home
+from .download import DownloadError, download, home, mendable
 from .idx import read_idx
 
 Images = NDArray[np.uint8]  # (N, 28, 28)
@@ -67,7 +67,8 @@ class MnistLike:
         """Read the four files, after fetching the missing ones if that is allowed."""
         if not may_download and self.missing():
             raise FileNotFoundError(f"{self.title} is not in the cache: {self.by_hand}")
-        x_train, y_train, x_test, y_test = (read_idx(self._obtain(file), file.shape) for file in self.files)
+        with mendable():
+            x_train, y_train, x_test, y_test = (read_idx(self._obtain(file), file.shape) for file in self.files)
         return (x_train, y_train), (x_test, y_test)
 
     def _obtain(self, file: IdxFile) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tinyconv.preprocessing.files import check_size
+
 from ._image_folders import Data, ImageFolders, Paths, class_numbers
-from ._images import as_image_size, check_color_mode, read_images
+from ._images import check_color_mode, read_images
 from .splits import train_test_split
 
 __all__ = ["CLASS_NAMES", "load_data", "load_paths"]
@@ -103,7 +105,7 @@ def load_data(
     ValueError: classes: expected some of 'cats', 'dogs', 'panda', each once. Received ('cats', 'birds')
     """
     check_color_mode(color_mode)
-    size = as_image_size(image_size)
+    size = None if image_size is None else check_size("image_size", image_size)
     names = FILES.class_names(classes)
     paths, labels = FILES.paths(names[::-1])
     x, y = read_images(paths, color_mode, size), class_numbers(labels, names)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .download import DownloadError, check_source, download, home
+from .download import DownloadError, check_source, download, home, mendable
 
 __all__ = ["FEATURE_NAMES", "RAW_NAMES", "load_data", "load_features"]
 
@@ -92,10 +92,11 @@ class Housing:
         """StatLib's table, (20640, 9), after fetching a copy if none is there and that is allowed."""
         copy = self._obtain(may_download=may_download)
         path = self.folder / copy.name
-        with _intact(path):
-            table = copy.read(path)
-        if table.shape != (self.rows, 9) or not np.isfinite(table).all():
-            raise ValueError(f"{path}: expected {self.rows} rows of 9 finite numbers. Received shape {table.shape}")
+        with mendable():
+            with _intact(path):
+                table = copy.read(path)
+            if table.shape != (self.rows, 9) or not np.isfinite(table).all():
+                raise ValueError(f"{path}: expected {self.rows} rows of 9 finite numbers. Received shape {table.shape}")
         return table
 
     def _found(self) -> Copy | None:

@@ -6,6 +6,7 @@ The cache is the folder that the environment variable ``TINYCONV_HOME`` names (d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -41,6 +42,15 @@ def check_source(source: str, allowed: tuple[str, ...]) -> None:
     """A ValueError for a `source`, which every ``load_data`` has, that is not one of those allowed."""
     if source not in allowed:
         raise ValueError(f"source: expected one of {', '.join(map(repr, allowed))}. Received {source!r}")
+
+
+@contextlib.contextmanager
+def mendable() -> Iterator[None]:
+    """Of a damaged file, which a ValueError names, it is also said how to get an intact one."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error}\nRemove that file, and an intact one is downloaded in its place") from error
 
 
 def download(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
+from tinyconv.preprocessing.files import check_size
+
 from ._image_folders import Data, ImageFolders, Paths, class_numbers
-from ._images import as_image_size, read_images
+from ._images import read_images
 from .splits import train_test_split
 
 __all__ = ["CLASS_NAMES", "load_data", "load_paths"]
@@ -89,9 +91,9 @@ def load_data(
     --------
     >>> load_data(image_size=28)
     Traceback (most recent call last):
-    ValueError: image_size: expected (height, width) or None. Received 28
+    ValueError: image_size must be (height, width), each >= 1. Received: 28
     """
-    size = as_image_size(image_size)
+    size = None if image_size is None else check_size("image_size", image_size)
     paths, labels = FILES.paths()
     x, y = read_images(paths, "grayscale", size), class_numbers(labels, CLASS_NAMES)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=test_size, random_state=seed, stratify=y)

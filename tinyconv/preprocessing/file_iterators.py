@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from tinyconv.preprocessing.files import check_color_mode, check_size, img_to_ar
 from tinyconv.preprocessing.folders import list_classes, list_images_of_classes
 from tinyconv.preprocessing.iterators import ImageIterator, part_of
 from tinyconv.preprocessing.resampling import PILLOW, check_interpolation
-
-if TYPE_CHECKING:
-    from tinyconv.preprocessing.generator import ImageDataGenerator
+from tinyconv.preprocessing.standardization import Standardization
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff")
 
@@ -39,7 +37,7 @@ class FileIterator(ImageIterator):
 
     def _read_as(
         self,
-        generator: ImageDataGenerator,
+        generator: Standardization,
         class_mode: str | None,
         target_size: tuple[int, int],
         color_mode: str,
@@ -57,7 +55,7 @@ class FileIterator(ImageIterator):
         last = generator.data_format == "channels_last"
         self.image_shape = (*self.target_size, channels) if last else (channels, *self.target_size)
 
-    def _begin(self, generator: ImageDataGenerator, workers: int | None, **options: Any) -> None:
+    def _begin(self, generator: Standardization, workers: int | None, **options: Any) -> None:
         """The last thing to be done: the files are known."""
         workers = min(4, os.cpu_count() or 1) if workers is None else workers
         super().__init__(len(self.filenames), generator, workers=workers, **options)
@@ -108,7 +106,7 @@ class DirectoryIterator(FileIterator):
     def __init__(
         self,
         directory: str | os.PathLike[str],
-        image_data_generator: ImageDataGenerator,
+        image_data_generator: Standardization,
         *,
         target_size: tuple[int, int] = (256, 256),
         color_mode: str = "rgb",
@@ -152,7 +150,7 @@ class DataFrameIterator(FileIterator):
         self,
         dataframe: Any,
         directory: str | os.PathLike[str] | None,
-        image_data_generator: ImageDataGenerator,
+        image_data_generator: Standardization,
         *,
         x_col: Any = "filename",
         y_col: Any = "class",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,7 @@ from tinyconv import random
 from tinyconv.checks import integer
 from tinyconv.preprocessing.files import save_img
 from tinyconv.preprocessing.prefetching import map_ahead
-
-if TYPE_CHECKING:
-    from tinyconv.preprocessing.generator import ImageDataGenerator
+from tinyconv.preprocessing.standardization import Standardization
 
 
 class ImageIterator:
@@ -50,7 +49,7 @@ class ImageIterator:
     def __init__(
         self,
         n: int,
-        generator: ImageDataGenerator,
+        generator: Standardization,
         *,
         batch_size: int = 32,
         shuffle: bool = True,
@@ -178,7 +177,7 @@ class NumpyArrayIterator(ImageIterator):
         self,
         x: Any,
         y: Any,
-        image_data_generator: ImageDataGenerator,
+        image_data_generator: Standardization,
         *,
         sample_weight: Any = None,
         ignore_class_split: bool = False,
@@ -208,9 +207,10 @@ class NumpyArrayIterator(ImageIterator):
             raise ValueError("Expected at least one image. Received: none")
         channels = self.x.shape[image_data_generator.channel_axis]
         if channels not in (1, 3, 4):
-            raise ValueError(
+            warnings.warn(
                 f"Expected 1, 3 or 4 channels ({image_data_generator.data_format}). Received: {channels}, in images of "
-                f"shape {self.x.shape}"
+                f"shape {self.x.shape}; is data_format as it should be?",
+                stacklevel=3,
             )
         super().__init__(len(self.x), image_data_generator, **options)
 

@@ -7,6 +7,7 @@ or Ctrl-C, ends its threads as soon as they are done with the batch at hand.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,8 @@ def map_ahead(
 ) -> Iterator[Result]:
     """``map(function, items)`` in order, computed by ``workers`` threads up to ``ahead`` items in advance.
 
-    With 0 workers no thread is started. An error in ``function`` is raised where its result would have been.
+    With 0 workers no thread is started. An error in ``function`` is raised where its result would have been. A forked
+    process has none of the threads: ``RuntimeError`` where it goes on with a loop that was begun before the fork.
 
     Examples
     --------
@@ -39,10 +41,13 @@ def map_ahead(
         return
     left = iter(items)
     pending: deque[Future[Result]] = deque()
+    process = os.getpid()
     threads = ThreadPoolExecutor(workers, thread_name_prefix=THREAD_NAME)
     try:
         pending.extend(threads.submit(function, item) for item in islice(left, max(ahead, workers)))
         while pending:
+            if os.getpid() != process:
+                raise RuntimeError("Expected a loop that this process began: the threads of another do not work in it")
             result = pending.popleft().result()
             pending.extend(threads.submit(function, item) for item in islice(left, 1))
             yield result

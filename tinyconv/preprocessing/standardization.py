@@ -24,6 +24,7 @@ class Standardization(RandomTransforms):
     zca_epsilon: float
     rescale: float | None
     preprocessing_function: Callable[[np.ndarray], Any] | None
+    validation_split: float  # not used here: iterators divide by it
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
     zca_whitening_matrix: np.ndarray | None = None

@@ -19,8 +19,6 @@ from tinyconv.viz.graphviz import dot_text, run_dot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LARGEST = 30_000  # pixels of one side: what image viewers and matplotlib still take
-
 
 def plot_model(
     model: Layer,
@@ -99,7 +97,7 @@ def plot_model(
     figure = draw(graph_of(model, expand_nested), show, rankdir == "LR")
     if to_file is None:
         return figure
-    save(figure, to_file, min(dpi, int(LARGEST / max(figure.get_size_inches()))))
+    save(figure, to_file, dpi)
     return Path(to_file)
 
 

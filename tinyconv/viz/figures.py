@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ENDINGS = ("png", "svg", "pdf")
+LARGEST = 30_000  # pixels of one side: what image viewers and matplotlib still take
+OTHER_FONTS = (  # for letters that matplotlib's own font lacks, where one of them is installed
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans", "WenQuanYi Micro Hei", "Droid Sans Fallback",
+    "Hiragino Sans", "PingFang SC", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai",
+)  # fmt: skip
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -48,16 +54,32 @@ def check_ending(path: str | Path) -> str:
 
 
 def save(figure: Figure, path: str | Path | None, dpi: float | None = None) -> Figure:
-    """Write ``figure`` to ``path`` (nothing for ``None``) and return it."""
+    """Write ``figure`` to ``path`` (nothing for ``None``) and return it.
+
+    A PNG has ``dpi`` pixels per inch, by default the figure's own, or fewer if it would become larger than 30,000
+    pixels.
+    """
+    _complete_fonts(figure)
     if path is not None:
         ending = check_ending(path)
         # Without dates, equal figures give equal files.
         facts: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[ending]
         data = io.BytesIO()  # what matplotlib leaves on a full disk is not always a file, nor the error an OSError
-        figure.savefig(data, format=ending, dpi=dpi or "figure", metadata=facts)
+        dpi = min(dpi or figure.get_dpi(), int(LARGEST / max(figure.get_size_inches())))
+        figure.savefig(data, format=ending, dpi=dpi, metadata=facts)
         with replacing(path) as part:
             part.write_bytes(data.getvalue())
     return figure
+
+
+def _complete_fonts(figure: Figure) -> None:
+    """Let texts in any script take the letters that their font lacks from others that are installed."""
+    texts = [text for text in figure.findobj(matplotlib("text").Text) if not text.get_text().isascii()]
+    if texts:
+        installed = set(matplotlib("font_manager").get_font_names())
+        others = [name for name in OTHER_FONTS if name in installed]
+        for text in texts:
+            text.set_fontfamily([*text.get_fontfamily(), *others])
 
 
 def show(figure: Figure) -> None:
@@ -134,5 +156,6 @@ def draw_picture(axes: Axes, picture: np.ndarray, title: str = "", cmap: str = "
     """Show a picture without ticks; values in [0, 1] are not stretched."""
     axes.imshow(picture, cmap=cmap, **{"vmin": 0, "vmax": 1, "interpolation": "nearest", **options})
     axes.set_axis_off()
+    axes.set_anchor("S")  # room that is left goes to the title
     if title:
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, parse_math=False)

@@ -14,7 +14,7 @@ PATIENCE = 60.0  # seconds; hundreds of layers take one or two
 def dot_text(graph: Graph, show: Show, rankdir: str) -> str:
     lines = [
         f"digraph {_quoted(graph.name)} {{",
-        f'  graph [rankdir={rankdir}, ranksep=0.35, nodesep=0.2, fontname="Helvetica", fontsize=10];',
+        f'  graph [rankdir={rankdir}, compound=true, ranksep=0.35, nodesep=0.2, fontname="Helvetica", fontsize=10];',
         '  node [shape=record, style=filled, color="#444444", fontname="Helvetica", fontsize=10, height=0.3];',
         '  edge [color="#444444", arrowsize=0.7];',
         *_dot_lines(graph, show, rankdir, "n", "  "),
@@ -35,8 +35,16 @@ def _dot_lines(graph: Graph, show: Show, rankdir: str, prefix: str, indent: str)
             lines += [*_dot_lines(node.inner, show, rankdir, f"{prefix}{i}_", indent + "  "), indent + "}"]
     for source, target in graph.edges:
         ends = _gates(graph, source, prefix, False), _gates(graph, target, prefix, True)
-        lines += [f"{indent}{a} -> {b};" for a, b in _pairs(*ends)]
+        clipped = _clipping(graph, source, target, prefix)
+        lines += [f"{indent}{a} -> {b}{clipped};" for a, b in _pairs(*ends)]
     return lines
+
+
+def _clipping(graph: Graph, source: int, target: int, prefix: str) -> str:
+    """Let arrows end at the frame of an expanded model, not cross the name in it."""
+    ends = {"ltail": source, "lhead": target} if source != target else {}
+    frames = [f"{end}=cluster_{prefix}{index}" for end, index in ends.items() if graph.nodes[index].inner is not None]
+    return f" [{', '.join(frames)}]" if frames else ""
 
 
 def _pairs(sources: list[str], targets: list[str]) -> list[tuple[str, str]]:

@@ -71,12 +71,14 @@ def plot_images(
     wide = columns_for(len(pictures), columns)
     rows = max(math.ceil(len(pictures) / wide), 1)
     lines = max((text.count("\n") + 1 for text in titles if text), default=0)
-    figure = new_figure(1.5 * wide, (1.5 + 0.25 * min(lines, 1) + 0.14 * max(lines - 1, 0)) * rows + 0.4 * bool(title))
+    heading = textwrap.wrap(title, _LONGEST_LINE * wide)
+    height = (1.5 + 0.25 * min(lines, 1) + 0.14 * max(lines - 1, 0)) * rows + 0.2 * (len(heading) + bool(heading))
+    figure = new_figure(1.5 * wide, height)
     for i, picture in enumerate(pictures):
         axes = figure.add_subplot(rows, wide, i + 1)
         draw_picture(axes, picture)
-        axes.set_title(titles[i], fontsize=9, color="#c00000" if wrong[i] else "black")
-    figure.suptitle(title, fontsize=11)
+        axes.set_title(titles[i], fontsize=9, parse_math=False, color="#c00000" if wrong[i] else "black")
+    figure.suptitle("\n".join(heading), fontsize=10)
     figure.set_layout_engine("constrained")
     return save(figure, path)
 
@@ -236,7 +238,7 @@ def plot_top_patches(
     values = values.mean(-1) if found.shape[-1] not in (3, 4) else values[..., :3]
     gap = max(1, pw // 12)
     side = math.ceil(math.sqrt(k))
-    blocks = np.stack([mosaic(patches, side, gap) for patches in values])
+    blocks = np.stack([mosaic(patches, side, gap, between=0.5) for patches in values])
     sheet = mosaic(blocks, columns_for(count, columns), 2 * gap)
     name = layer if isinstance(layer, str) else f"layer {layer}" if isinstance(layer, int) else layer.name
     return _sheet_figure(sheet, f"{name}: top {k} patches of {ph} x {pw} px", path)
@@ -318,7 +320,8 @@ def _beside(
     values = channels_last(as_batch(model, image, single=True), image_format(model))[0]
     picture = as_picture(values if values.shape[-1] in (1, 3, 4) else values.mean(-1))
     height, width = heat.shape
-    figure = new_figure(6.4, min(max(3.2 * height / width, 1.0), 20) + 0.3)
+    title = textwrap.fill(title, 2 * _LONGEST_LINE)
+    figure = new_figure(6.4, min(max(3.2 * height / width, 1.0), 20) + 0.3 + 0.15 * title.count("\n"))
     for i, text in enumerate(("image", title)):
         axes = figure.add_subplot(1, 2, i + 1)
         if i == 0 or over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def plot_history(
         axes = figure.add_subplot()
         for label, curve in curves.items():
             axes.plot(range(len(curve)), curve, label=label, marker="o" if len(curve) == 1 else None)
-        axes.set(title=title, xlabel="Epoch #", ylabel="Loss/Accuracy")
+        axes.set(title=textwrap.fill(title, 64), xlabel="Epoch #", ylabel="Loss/Accuracy")
         axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         axes.legend()
         return save(figure, path)
@@ -70,7 +71,8 @@ def plot_confusion_matrix(
     matrix : array_like, shape (K, K)
         ``matrix[i, j]`` counts samples of class ``i`` that were predicted as class ``j``.
     class_names : sequence of str, optional
-        ``0``, ``1``, ... by default.
+        ``0``, ``1``, ... by default. Long names are broken into lines, and cut where three do not suffice (one from
+        31 classes on).
     normalize : bool
         Show fractions of each row in place of counts; the diagonal is then each class's recall.
     path : str or Path, optional
@@ -97,18 +99,26 @@ def plot_confusion_matrix(
         raise ValueError(f"class_names must name {len(counts)} classes. Received: {len(names)} names")
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = min(max(3.5, 0.55 * len(names) + 2), 24)
-    figure = new_figure(side + 0.6, side)
+    few = len(names) <= 30
+    names = [_in_lines(name, 24, 3) if few else _in_lines(name, 40, 1) for name in names]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    side = min(max(1.8, 0.55 * len(names)), 22) + 0.08 * longest + 1.4  # inches: cells, names, and what is around them
+    figure = new_figure(side + 1.0, side)
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)  # shade by row, or the largest class hides the others
     figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.04, label="share of the true class")
-    if len(names) <= 30:
+    if few:
         for (i, j), share in np.ndenumerate(shares):
             text = f"{share:.2f}" if normalize else f"{counts[i, j]:g}"
             axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if share > 0.5 else "black")
-    slanted = max(map(len, names)) > 3
-    axes.set_xticks(range(len(names)), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(title=title, xlabel="predicted", ylabel="true")
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **slanted)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set(title=textwrap.fill(title, int(9 * side)), xlabel="predicted", ylabel="true")
     figure.set_layout_engine("tight")
     return save(figure, path)
+
+
+def _in_lines(name: str, width: int, lines: int) -> str:
+    """A name in lines of at most ``width`` letters; what does not fit becomes an ellipsis."""
+    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder=" …"))

@@ -132,6 +132,11 @@ class TinyConvClassifier(ClassifierMixin, Estimator):
         outputs = self._outputs(X, predict_arguments)
         return self.target_encoder_.probabilities(outputs, self.model_)
 
+    def predict_log_proba(self, X: Any, **predict_arguments: Any) -> np.ndarray:
+        """Logarithms of :meth:`predict_proba`; minus infinity where that is 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, **predict_arguments))
+
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True)
         y = y.toarray() if issparse(y) else y
@@ -310,7 +315,8 @@ class KerasRegressor(_KerasNames, TinyConvRegressor):
     >>> import numpy as np, tinyconv as tc
     >>> from tinyconv.wrappers import KerasRegressor
     >>> def build_model(n_neurons=30):
-    ...     model = tc.Sequential([tc.layers.Dense(n_neurons, input_shape=(8,)), tc.layers.Dense(1)])
+    ...     hidden = tc.layers.Dense(n_neurons, activation="relu", input_shape=(8,))
+    ...     model = tc.Sequential([hidden, tc.layers.Dense(1)])
     ...     model.compile(loss="mse", optimizer=tc.optimizers.SGD(0.003))
     ...     return model
     >>> regressor = KerasRegressor(build_model, n_neurons=5)
