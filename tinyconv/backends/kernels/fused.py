@@ -31,7 +31,7 @@ from tinyconv.backends.kernels.vector import Vector
 
 CHUNK = 8192  # elements of a task, so that rows walked again for the next columns are still in the L1 cache
 PARTS = 64  # rows of partial sums at the most
-AHEAD = 8192  # bytes by which memory is fetched ahead of a walk through all of it: processors do so within a page only
+AHEAD = 8192  # bytes by which memory is fetched before it is needed: processors do so by themselves within a page only
 BYTE = ir.IntType(8)
 
 
@@ -118,7 +118,6 @@ class _Body:
             for i, (index, step) in enumerate(zip(first, self.steps))
         ]
         kinds = expression.kinds
-        self.linear = not set(kinds) & {"r", "c"} and not expression.sums  # then rows are as long as arrays
         self.numbers = {i: Vector(self.e, self.e.broadcast(self.places[i])) for i, k in enumerate(kinds) if k == "s"}
 
     def columns(self, start: ir.Value, count: ir.Value) -> None:
@@ -183,14 +182,14 @@ class _Column:
             value = self.e.load(self.e.offset(line, self.lane), self.mask, BYTE)
             return self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, None))
         address = self.e.offset(line, self.place)
-        self._fetch_ahead(address, write=False)
+        self.e.prefetch(self.e.offset(address, AHEAD), write=False)
         return Vector(self.e, self.e.load(address, self.mask))
 
     def _store(self, value: Any, i: int, row: ir.Value) -> None:
         line = self._line(i, row)
         if isinstance(value, Vector):
             address = self.e.offset(line, self.place)
-            self._fetch_ahead(address, write=True)
+            self.e.prefetch(self.e.offset(address, AHEAD))
             self.e.store(value.value, address, self.mask)
         else:
             bytes_ = self.builder.zext(value, ir.VectorType(BYTE, self.e.lanes))
@@ -199,10 +198,6 @@ class _Column:
     def _line(self, i: int, row: ir.Value) -> ir.Value:
         """Where a row of array ``i`` begins."""
         return self.e.offset(self.body.places[i], self.builder.mul(row, self.body.steps[i]))
-
-    def _fetch_ahead(self, address: ir.Value, write: bool) -> None:
-        if self.body.linear:
-            self.e.prefetch(self.e.offset(address, AHEAD), write)
 
 
 @functools.cache
