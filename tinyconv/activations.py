@@ -201,3 +201,4 @@ for _function, _aliases in {
     _registry.register(*_aliases)(_function)
 
 swish, hard_swish, step = silu, hard_silu, heaviside
+registry.set_name(ops.relu, "relu")  # which is the function above, with its defaults

@@ -43,7 +43,7 @@ _HDF5_ENDINGS = (".h5", ".hdf5")
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
+def save_model(model: Model, filepath: Any, overwrite: bool = True) -> None:
     """Write a whole model (see :meth:`Model.save`).
 
     Raises
@@ -74,23 +74,24 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
         for place, layer in enumerate(_walk(model))
         if (stream := getattr(layer, "_stream", None)) is not None
     }
-    ending = _keras_ending(path)
+    ending = _keras_ending(filepath)
     if ending:
         text = _as_json({"version": _VERSION, "order": [], **header})
-        _replace(path, overwrite, lambda part: keras_files.write_model(part, model, text, state, ending == ".keras"))
+        zipped = ending == ".keras"
+        _replace(filepath, overwrite, lambda part: keras_files.write_model(part, model, text, state, zipped))
     else:
         tensors = {**_weights(model), **{f"optimizer/{name}": value for name, value in state.items()}}
-        _write(path, overwrite, tensors, header)
+        _write(filepath, overwrite, tensors, header)
 
 
-def save_weights(model: Layer, path: Any, overwrite: bool = True) -> None:
+def save_weights(model: Layer, filepath: Any, overwrite: bool = True) -> None:
     """Write the weights alone (see :meth:`Model.save_weights`)."""
     model._require_built()
-    if _keras_ending(path) in _HDF5_ENDINGS:
-        nested = str(path).lower().endswith(".weights.h5")
-        _replace(path, overwrite, lambda part: keras_files.write_weights(part, model, nested))
+    if _keras_ending(filepath) in _HDF5_ENDINGS:
+        nested = str(filepath).lower().endswith(".weights.h5")
+        _replace(filepath, overwrite, lambda part: keras_files.write_weights(part, model, nested))
     else:
-        _write(path, overwrite, _weights(model), {})
+        _write(filepath, overwrite, _weights(model), {})
 
 
 def _keras_ending(path: Any) -> str | None:
@@ -174,7 +175,7 @@ def _replace(path: Any, overwrite: bool, write: Callable[[Path], Any]) -> None:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Model:
+def load_model(filepath: Any, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Model:
     """Read a model that :meth:`Model.save` or Keras wrote, ready to predict or to go on training.
 
     Of Keras's own files (``.h5``, ``.keras``; they need h5py), architecture, weights and compile arguments are read; of
@@ -182,7 +183,7 @@ def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compi
 
     Parameters
     ----------
-    path : str or Path
+    filepath : str or Path
     custom_objects : dict of str to class or function, optional
         Own classes by the name under which the file knows them; alternatively ``registry.register`` them.
     compile : bool
@@ -199,17 +200,17 @@ def load_model(path: Any, custom_objects: Mapping[str, Any] | None = None, compi
     --------
     >>> import os, tempfile, tinyconv as tc
     >>> model = tc.Sequential([tc.layers.Dense(2, input_shape=(3,))])
-    >>> path = os.path.join(tempfile.mkdtemp(), "model.tinyconv")
-    >>> model.save(path)
-    >>> tc.load_model(path).output_shape
+    >>> filepath = os.path.join(tempfile.mkdtemp(), "model.tinyconv")
+    >>> model.save(filepath)
+    >>> tc.load_model(filepath).output_shape
     (None, 2)
     """
-    if _is_keras(path):
-        return _load_keras_model(path, custom_objects or {}, compile)
-    tensors, header = _read(path)
+    if _is_keras(filepath):
+        return _load_keras_model(filepath, custom_objects or {}, compile)
+    tensors, header = _read(filepath)
     if "model" not in header:
-        raise ValueError(f"{path} holds weights only. Build the model and call its load_weights")
-    with registry.custom_objects(custom_objects or {}), _refusing_lies(path):
+        raise ValueError(f"{filepath} holds weights only. Build the model and call its load_weights")
+    with registry.custom_objects(custom_objects or {}), _refusing_lies(filepath):
         with _sizes_limited_to(sum(array.size for array in tensors.values())):
             model = _make_model(header)
         _assign(model, tensors)
@@ -239,15 +240,15 @@ def _load_keras_model(path: Any, custom_objects: Mapping[str, Any], compile: boo
     return model
 
 
-def load_weights(model: Layer, path: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
+def load_weights(model: Layer, filepath: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
     """Read weights into an equal architecture (see :meth:`Model.load_weights`)."""
     model._require_built()
-    if _is_keras(path):
-        with _refusing_lies(path), keras_files.reading(path) as contents:
+    if _is_keras(filepath):
+        with _refusing_lies(filepath), keras_files.reading(filepath) as contents:
             keras_weights.load(model, contents.file, skip_mismatch, by_name)
         return
-    tensors, _ = _read(path)
-    with _refusing_lies(path):
+    tensors, _ = _read(filepath)
+    with _refusing_lies(filepath):
         _assign(model, tensors, skip_mismatch, by_name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 FOLDER = Path(__file__).parent / "data"
 
@@ -38,6 +38,17 @@ def graph():
     x = layers.Add()([inner(shared(a)), inner(shared(layers.Dense(4, name="proj")(b)))])
     kind = layers.Dense(2, activation="softmax", name="kind")(layers.Concatenate()([x, a]))
     return keras.Model([a, b], [kind, layers.Dense(1, name="size")(b)], name="graph")
+
+
+def operations():
+    a, b = keras.Input((4,), name="a"), keras.Input((6, 5), name="b")
+    x = layers.Dense(5, name="d")(a)
+    x = ops.relu(x - 0.5) + 2 * ops.flip(x, axis=-1) ** 2 + x[:, ..., :1] - 3 / (1 + abs(x)) * np.arange(5, dtype="f4")
+    y = ops.mean(b, axis=1) * x + ops.max(b[:, 1:4], axis=1) @ np.eye(5, dtype="f4")[::-1]
+    z = ops.where(y > x, ops.clip(y, -1, 1), -x) % 1.5
+    w = ops.concatenate([x, ops.squeeze(ops.expand_dims(y, 1), 1)], axis=-1)
+    first, second = ops.split(ops.reshape(w, (-1, 2, 5)), 2, axis=1)
+    return keras.Model([a, b], [layers.Dense(2, name="e")(z), first // 0.5, ops.einsum("nij,nj->n", second, x)])
 
 
 class Net(keras.Model):
@@ -87,6 +98,17 @@ def main():
     expected["net"] = net.predict(images, verbose=0)
     net.save_weights(FOLDER / "net.weights.h5")
     np.savez(FOLDER / "expected.npz", **expected)
+    main_operations()
+
+
+def main_operations():
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    a, b = rng.random((4, 4)).astype("f4"), rng.random((4, 6, 5)).astype("f4")
+    model = operations()
+    model.save(FOLDER / "operations.keras")
+    first, second, third = model.predict([a, b], verbose=0)
+    np.savez(FOLDER / "operations.npz", a=a, b=b, first=first, second=second, third=third)
 
 
 if __name__ == "__main__":

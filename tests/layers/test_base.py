@@ -194,6 +194,36 @@ def test_call_must_be_defined():
         layers.Layer()(np.zeros((1, 2)))
 
 
+@pytest.mark.parametrize("base", [layers.Layer, tc.Model])
+def test_a_constructor_that_forgets_its_base(base):
+    class Forgetful(base):
+        def __init__(self):
+            self.inner = layers.Dense(2)
+
+        def call(self, x):
+            return self.inner(x)
+
+    layer = Forgetful()
+    with pytest.raises(AttributeError, match=r"Forgetful has no .* yet: call super\(\).__init__\(\) first"):
+        layer(np.ones((2, 3)))
+    with pytest.raises(AttributeError, match="'Scale' object has no attribute 'bias'"):
+        Scale().bias  # noqa: B018
+    with pytest.raises(AttributeError, match="Scale 'never' was never called"):
+        Scale(name="never").output_shape  # noqa: B018
+    assert not hasattr(Scale(), "bias")
+
+
+def test_scalars_have_no_batch_axis():
+    for layer in (layers.Flatten(), layers.Dense(2), layers.GlobalAveragePooling1D()):
+        with pytest.raises(ValueError, match=r"Received: shape \(\)"):
+            layer(3.0)
+
+
+def test_keras_names_of_the_dtype():
+    layer = layers.Dense(2, dtype="float64")
+    assert (layer.compute_dtype, layer.variable_dtype) == ("float64", "float64")
+
+
 def test_symbolic_and_real_inputs_do_not_mix():
     with pytest.raises(TypeError, match="expected all inputs to be symbolic"):
         layers.Add()([tc.Input((2,)), np.zeros((1, 2))])

@@ -141,6 +141,15 @@ CASES: dict[str, list[Case]] = {
         Case({"axis": None, "mean": 0.5, "variance": 4.0, "invert": True}, (3, 4)),
         Case({"mean": [0.5, 1.0, 2.0], "variance": [1.0, 2.0, 4.0]}, (3, 3)),
     ],
+    "Operation": [
+        Case({"operation": "tanh"}),
+        Case({"operation": "divide", "args": [{"input": 0}, {"array": [1, 2, 4, 5], "shape": [4], "dtype": "int8"}]}),
+        Case({"operation": "getitem", "args": [{"input": 0}, {"tuple": [{"slice": [0, 9, 1]}, 1]}]}),
+        Case(
+            {"operation": "concatenate", "args": [[{"input": 1}, {"input": 0}]], "kwargs": {"axis": -1}},
+            [(3, 2, 4), (3, 2, 1)],
+        ),
+    ],
     "PReLU": [Case({"alpha_initializer": tc.initializers.Constant(0.2)}), Case({"shared_axes": (1, 2)})],
     "PartialConv2D": [Case({"connections": ((0, 1), (2, 3), (0, 3)), "kernel_size": 3})],
     "Permute": [Case({"dims": (2, 3, 1)})],
@@ -249,6 +258,12 @@ def test_every_layer_is_registered_under_its_names():
 
 
 @every_layer
+def test_no_layer_is_a_kind_of_another(cls):
+    """``isinstance(layer, MaxPooling2D)`` is false of a ``MaxPooling1D``, as in Keras."""
+    assert not any(issubclass(cls, other) for other in FOUND.values() if other is not cls)
+
+
+@every_layer
 def test_docstring_tells_shapes_and_has_an_example(cls):
     assert "Inputs" in cls.__doc__
     assert "utputs:" in cls.__doc__
@@ -344,7 +359,7 @@ def test_dtype_is_kept(cls, case, dtype):
     assert {loss.dtype.name for loss in layer.losses} <= {dtype}
 
 
-@every_case
+@every_case_where(lambda cls, case: cls is not layers.Operation)  # which computes as the function does
 def test_other_dtypes_are_converted(cls, case):
     layer = make(cls, case, dtype="float32")
     y = layer(data(case, "float64"))

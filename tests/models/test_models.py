@@ -273,6 +273,19 @@ def test_summary_of_a_given_width_loses_nothing(length):
     assert "conv (Conv2D)norm (BatchNormalization)" in "".join(row[0] for row in cells)
 
 
+def test_summary_of_some_layers():
+    def listed(*names):
+        lines = []
+        functional().summary(layer_range=names, print_fn=lines.append)
+        return [line.split()[1] for line in lines if line.startswith("│")]
+
+    assert listed("norm", "flat") == ["norm", "pool", "flat"]
+    assert listed("n", ".*") == ["norm", "pool", "flat", "top"]
+    for names in (("norm",), ("norm", "nobody")):
+        with pytest.raises(ValueError, match="two names of layers out of .*'norm'.* Received: .*'norm'"):
+            functional().summary(layer_range=names)
+
+
 def test_summary_says_what_is_connected_and_what_the_optimizer_keeps():
     a, b = tc.Input((4,), name="a"), tc.Input((4,), name="b")
     shared = L.Dense(4, name="shared")
@@ -385,3 +398,45 @@ def test_data_of_another_shape_is_refused_in_direct_calls_too():
         pair({"b": np.ones((1, 4, 4)), "a": np.ones((1, 4))})
     wider = tc.Sequential([tc.Input((8, 8, 1)), L.Conv2D(1, 3)])
     assert wider(np.ones((1, 16, 16, 1))).shape == (1, 14, 14, 1)
+
+
+@pytest.mark.parametrize("loss", [{"y": "mse"}, ["mse", None]], ids=["by name", "by position"])
+@pytest.mark.parametrize("outputs", [list, dict])
+def test_outputs_without_loss_and_metrics_need_no_labels(loss, outputs):
+    """As in Keras; the loss is that of the others, computed here with NumPy."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    inputs = tc.Input((3,))
+    features = L.Dense(2, name="y")(inputs)
+    norm = tc.ops.sum(features**2, axis=1)
+    model = tc.Model(inputs, {"y": features, "norm": norm} if outputs is dict else [features, norm])
+    names = model.output_names
+    model.compile(tc.optimizers.SGD(0.0), loss, metrics={"y": ["mae"]})
+    kernel, bias = model.get_weights()
+    wrong = x @ kernel + bias - y
+    for labels in (y, [y], {"y": y}, {"y": y, names[1]: np.zeros(4)}, [y, np.zeros(4)]):
+        results = model.evaluate(x, labels, return_dict=True)
+        assert results == pytest.approx({"loss": (wrong**2).mean(), "y_mae": abs(wrong).mean()}, rel=1e-5)
+        assert model.fit(x, labels, verbose=0).history["loss"] == pytest.approx([(wrong**2).mean()], rel=1e-5)
+    for labels in ({names[1]: y}, {"y": y, "z": y}, [y, y, y]):
+        with pytest.raises(ValueError, match=r"expected labels for outputs \['y', '.*'\]. Received: "):
+            model.evaluate(x, labels)
+    model.compile("sgd", loss, metrics={names[1]: ["mae"]})
+    with pytest.raises(ValueError, match="expected labels for outputs .* Received: 1 arrays"):
+        model.evaluate(x, y)
+
+
+def test_names_of_keras(tmp_path):
+    """What programs written for Keras ask a model, and how they name a file."""
+    model = functional()
+    assert not model.compiled
+    model.compile("sgd", "categorical_crossentropy")
+    assert model.compiled
+    assert model.output_names == ["top"]
+    model.save(filepath=tmp_path / "m.tinyconv", overwrite=True)
+    model.save_weights(filepath=tmp_path / "w.tinyconv")
+    weights = model.get_weights()
+    model.set_weights([0 * w for w in weights])
+    model.load_weights(filepath=tmp_path / "w.tinyconv")
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -400,3 +400,13 @@ def test_a_compile_of_ones_own_is_left_to_its_author(ending, tmp_path):
         loaded = tc.load_model(path)
     assert loaded.optimizer is None
     np.testing.assert_array_equal(loaded(X.reshape(24, -1)), model(X.reshape(24, -1)))
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "softmax"])
+def test_operations_as_activations_are_saved_by_name(name, tmp_path):
+    model = tc.Sequential([tc.layers.Input((3,)), tc.layers.Dense(2, activation=getattr(tc.ops, name))])
+    model.save(tmp_path / "m.tinyconv")
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    loaded = tc.load_model(filepath=tmp_path / "m.tinyconv")
+    assert loaded.get_config()["layers"][-1]["config"]["activation"] == name
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tinyconv import initializers, layers, registry
+from tinyconv.interop import keras_operations
 from tinyconv.layers.base import Layer, Symbolic, _constructor_arguments, flatten_structure, map_structure
 from tinyconv.layers.graph import map_symbols
-from tinyconv.layers.merging import Merge
 from tinyconv.models import Functional, Model, Sequential
 from tinyconv.models.functional import _key
 
@@ -159,26 +159,40 @@ class _Place(NamedTuple):
     output: int
 
 
+class _Pending(NamedTuple):
+    """A call of a layer or an operation that waits for its inputs."""
+
+    name: str
+    number: int  # which call of the layer it is
+    call: Callable[..., Any]
+    args: list[Any]
+    options: dict[str, Any]
+
+
 def _functional(config: dict[str, Any]) -> Functional:
     tensors: dict[_Place, Symbolic] = {}
-    calls: list[tuple[Layer, int, Any]] = []  # layer, number of the call, arguments and options
+    calls: list[_Pending] = []
     for entry in config["layers"]:
+        nodes = enumerate(entry.get("inbound_nodes", []))
+        if keras_operations.is_operation(entry):
+            calls += [_operation_call(entry, number, node) for number, node in nodes]
+            continue
         layer = from_keras(entry)
         if isinstance(layer, layers.InputLayer):
             tensors[_Place(layer.name, 0, 0)] = Symbolic(layer.batch_shape, layer.dtype, layer.name)
-        calls += [(layer, number, _call(node, layer)) for number, node in enumerate(entry.get("inbound_nodes", []))]
+        calls += [_Pending(layer.name, number, layer, *_call(node, layer)) for number, node in nodes]
     while calls:
         later = []
-        for layer, number, given in calls:
+        for pending in calls:
+            given = pending.args, pending.options
             if not all(place in tensors for place in _places_in(given)):
-                later.append((layer, number, given))
+                later.append(pending)
                 continue
             args, options = _map_places(tensors.__getitem__, given)
-            outputs = layer(*_merged(layer, args), **options)
-            for index, tensor in enumerate(flatten_structure(outputs)):
-                tensors[_Place(layer.name, number, index)] = tensor
+            for index, tensor in enumerate(flatten_structure(pending.call(*args, **options))):
+                tensors[_Place(pending.name, pending.number, index)] = tensor
         if len(later) == len(calls):
-            missing = sorted({layer.name for layer, _, _ in later})
+            missing = sorted({pending.name for pending in later})
             raise ValueError(f"its graph has calls whose inputs no layer gives: {missing}")
         calls = later
     inputs, outputs = (
@@ -189,12 +203,28 @@ def _functional(config: dict[str, Any]) -> Functional:
     return model
 
 
+def _operation_call(entry: dict[str, Any], number: int, node: Any) -> _Pending:
+    function, config = keras_operations.function_of(entry), plain(entry["config"])
+    if number:  # a layer for each call, of which the first has the name
+        config = {key: value for key, value in config.items() if key != "name"}
+
+    def call(*args: Any, **options: Any) -> Any:
+        return keras_operations.operate(function, config, list(args), options)
+
+    args, options = (_argument(given, keras_operations.value) for given in (node["args"], node["kwargs"]))
+    return _Pending(entry["config"]["name"], number, call, args, options)
+
+
 def _call(node: Any, layer: Layer) -> tuple[list[Any], dict[str, Any]]:
     """Arguments and options of a call, with places for symbolic tensors."""
     args: list[Any]
     options: dict[str, Any]
+
+    def refuse(value: Any) -> NoReturn:
+        raise ValueError(f"{layer._title} is called with an array of constants. Expected symbolic tensors")
+
     if isinstance(node, dict):  # Keras 3
-        args, options = _argument(layer, node.get("args", [])), _argument(layer, node.get("kwargs", {}))
+        args, options = (_argument(given, refuse) for given in (node.get("args", []), node.get("kwargs", {})))
     else:  # Keras 2: a list of [layer, call, output, options]
         args = [_single([_Place(*entry[:3]) for entry in node])]
         options = _placed(next((entry[3] for entry in node if len(entry) > 3 and entry[3]), {}))
@@ -206,32 +236,20 @@ def _call(node: Any, layer: Layer) -> tuple[list[Any], dict[str, Any]]:
     return args, options
 
 
-def _argument(layer: Layer, value: Any) -> Any:
-    """What Keras 3 wrote of a call's arguments, with places for symbolic tensors."""
+def _argument(value: Any, constant: Callable[[Any], Any]) -> Any:
+    """What Keras 3 wrote of a call's arguments: places for symbolic tensors, ``constant`` of what is none."""
     if isinstance(value, list):
-        return [_argument(layer, entry) for entry in value]
+        return [_argument(entry, constant) for entry in value]
     if not isinstance(value, dict):
         return value
     kind = value.get("class_name")
     if kind == "__keras_tensor__":
         return _Place(*value["config"]["keras_history"])
     if kind == "__tuple__":
-        return _argument(layer, value["items"])
-    if kind in ("__numpy__", "__tensor__"):
-        raise ValueError(f"{layer._title} is called with an array of constants. Expected symbolic tensors")
-    return {key: _argument(layer, entry) for key, entry in value.items()}
-
-
-def _merged(layer: Layer, args: list[Any]) -> list[Any]:
-    """``[[x, y]]`` for ``[x, y]``: Keras's ``x + y``, an operation on two tensors, is the layer of its name here."""
-    if not isinstance(layer, Merge) or len(args) < 2:
-        return args
-    if not all(isinstance(x, Symbolic) and len(x.shape) == len(args[0].shape) for x in args):
-        received = ", ".join(map(str, args))
-        raise ValueError(
-            f"{layer._title} is called with {received}. Expected symbolic tensors with equal numbers of axes"
-        )
-    return [args]
+        return _argument(value["items"], constant)
+    if isinstance(kind, str) and kind.startswith("__"):  # of Keras's own: arrays, slices
+        return constant(value)
+    return {key: _argument(entry, constant) for key, entry in value.items()}
 
 
 def _single(places: Any) -> Any:
@@ -287,6 +305,9 @@ def to_keras(layer: Layer) -> dict[str, Any]:
         return _wrap("Sequential", config, "keras")
     if isinstance(layer, Model):
         raise ValueError(f"{layer._title} is a class of its own, which Keras cannot know")
+    if isinstance(layer, layers.Operation):
+        module, name, config = keras_operations.describe(layer)
+        return {**_wrap(name, config, module), "registered_name": name}
     defaults = {**_constructor_arguments(type(layer)), "trainable": True, "data_format": "channels_last"}
     own = _OWN | _OWN_OF.get(type(layer).__name__, set())
     config = {}
@@ -335,13 +356,16 @@ def _functional_config(model: Functional) -> dict[str, Any]:
 
     for call in model._calls:
         calls = nodes.setdefault(id(call.layer), [])
-        options = registry.serialize(map_symbols(symbol, call.options))
-        calls.append({"args": registry.serialize([map_symbols(symbol, a) for a in call.args]), "kwargs": options})
+        if isinstance(call.layer, layers.Operation):
+            calls.append(keras_operations.node(call.layer, [symbol(t) for t in flatten_structure(call.args[0])]))
+        else:
+            options = registry.serialize(map_symbols(symbol, call.options))
+            calls.append({"args": registry.serialize([map_symbols(symbol, a) for a in call.args]), "kwargs": options})
         for tensor in flatten_structure(call.outputs):
             places[_key(tensor)] = [call.layer.name, len(calls) - 1, tensor.index]
     inputs = {id(tensor.source): tensor for tensor in model.inputs}
     entries = []
-    for layer in model.layers:
+    for layer in model._rows:
         entry = _input(inputs[id(layer)]) if id(layer) in inputs else to_keras(layer)
         entry["config"]["name"] = layer.name
         entries.append({**entry, "name": layer.name, "inbound_nodes": nodes.get(id(layer), [])})

@@ -64,6 +64,7 @@ from tinyconv.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from tinyconv.layers.operation import Operation
 from tinyconv.layers.pooling import (
     AdaptiveAveragePooling1D,
     AdaptiveAveragePooling2D,
@@ -222,6 +223,7 @@ __all__ = [
     "Minimum",
     "Multiply",
     "Normalization",
+    "Operation",
     "PReLU",
     "Parameter",
     "Permute",

@@ -140,7 +140,8 @@ class Layer(Module):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``. By default: of a trial run on one sample of zeros."""
         self._ensure_built(input_shape)
-        return self._try_out((map_shapes(lambda shape: Symbolic(shape, self.dtype), input_shape),), {})
+        outputs = self._try_out((map_shapes(lambda shape: Symbolic(shape, self.dtype), input_shape),), {})
+        return map_structure(lambda y: y.shape, outputs)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask of the outputs, from inputs and their mask: that mask, by default."""
@@ -266,32 +267,35 @@ class Layer(Module):
         if not all(isinstance(x, Symbolic) for x in tensors):
             raise TypeError(f"{self._title} expected all inputs to be symbolic. Received: {tensors!r}")
         try:
-            shapes = self._infer_shapes(args, options)
+            call = Call(self, args, options, self._foresee(args, options))
         except LayerError:
             raise
         except ValueError as error:
             raise self._named(error) from error
-        call = Call(self, args, options, shapes)
         if not self._has_own_graph:
             input_shape = map_structure(_shape_of, args[0])
-            self._shapes = _together(input_shape, self._other_shapes(args[1:], options)), shapes
+            self._shapes = _together(input_shape, self._other_shapes(args[1:], options)), call.shapes
         self._uses = [*(use for use in self._uses if use() is not None), weakref.ref(call)]
         return call.outputs
 
-    def _infer_shapes(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Shapes of the outputs for arguments with symbolic tensors; builds the layer if need be."""
+    def _foresee(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """The outputs for arguments with symbolic tensors, as symbolic tensors that no call gives yet.
+
+        Builds the layer if need be.
+        """
         input_shape, shapes = map_structure(_shape_of, args[0]), self._other_shapes(args[1:], options)
         self._ensure_built(input_shape, shapes)
         if not self._knows_shapes():
             return self._try_out(args, options)
-        return as_shapes(self._by_shapes(self.compute_output_shape, input_shape, shapes))
+        foreseen = as_shapes(self._by_shapes(self.compute_output_shape, input_shape, shapes))
+        return map_shapes(lambda shape: Symbolic(shape, self.dtype), foreseen)
 
     def _knows_shapes(self) -> bool:
         """Whether ``compute_output_shape`` needs no trial run, which here is one with the dtypes and options given."""
         return type(self).compute_output_shape is not Layer.compute_output_shape
 
     def _try_out(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Shapes of the outputs of a trial run, with zeros in place of the symbolic tensors in the arguments."""
+        """The outputs of a trial run, with zeros in place of the symbolic tensors in the arguments, symbolic again."""
 
         def trial(unknown: int) -> Any:
             def zeros(x: Symbolic) -> Tensor:
@@ -318,9 +322,9 @@ class Layer(Module):
         outputs = trial(32)
         others = iter(flatten_structure(trial(64) if any(None in x.shape[1:] for x in symbols) else outputs))
 
-        def compare(y: Any) -> Shape:  # sizes that follow an unknown one are unknown
+        def compare(y: Any) -> Symbolic:  # sizes that follow an unknown one are unknown
             sizes = (m if m == n else None for m, n in zip(y.shape[1:], next(others).shape[1:], strict=True))
-            return (None if batched else y.shape[0], *sizes) if y.ndim else ()
+            return Symbolic((None if batched else y.shape[0], *sizes) if y.ndim else (), y.dtype.name)
 
         return map_structure(compare, outputs)
 
@@ -537,7 +541,7 @@ def _device_of(inputs: Any) -> AbstractContextManager[Any]:
 
 def _shape_of(x: Any) -> Shape:
     """The shape of a symbolic tensor, or of a tensor, whose number of samples may be another one next time."""
-    return x.shape if isinstance(x, Symbolic) else (None, *x.shape[1:])
+    return x.shape if isinstance(x, Symbolic) or not x.shape else (None, *x.shape[1:])
 
 
 def _together(input_shape: Any, shapes: dict[str, Any]) -> Any:

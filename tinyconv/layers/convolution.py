@@ -257,28 +257,8 @@ class Conv3D(Convolution):
     axes = ("depth", "height", "width")
 
 
-class DepthwiseConv2D(WindowLayer):
-    """Convolve every channel with windows of its own.
-
-    Parameters
-    ----------
-    kernel_size, strides, padding, data_format, dilation_rate
-        As for :class:`Conv2D`.
-    depth_multiplier : int
-        Number of windows, hence of output channels, per input channel.
-    activation, use_bias, depthwise_initializer, bias_initializer, ...
-        As for :class:`Dense`.
-
-    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C * depth_multiplier).
-    Weights: depthwise_kernel (KH, KW, C, depth_multiplier), bias (C * depth_multiplier,).
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> layer = tc.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
-    >>> layer(np.zeros((1, 8, 8, 256))).shape, layer.count_params()
-    ((1, 8, 8, 256), 2304)
-    """
+class DepthwiseConvolution(WindowLayer):
+    """What depthwise convolutions share."""
 
     def __init__(
         self,
@@ -320,7 +300,31 @@ class DepthwiseConv2D(WindowLayer):
         return None if channels is None else channels * self.depth_multiplier
 
 
-class DepthwiseConv1D(DepthwiseConv2D):
+class DepthwiseConv2D(DepthwiseConvolution):
+    """Convolve every channel with windows of its own.
+
+    Parameters
+    ----------
+    kernel_size, strides, padding, data_format, dilation_rate
+        As for :class:`Conv2D`.
+    depth_multiplier : int
+        Number of windows, hence of output channels, per input channel.
+    activation, use_bias, depthwise_initializer, bias_initializer, ...
+        As for :class:`Dense`.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C * depth_multiplier).
+    Weights: depthwise_kernel (KH, KW, C, depth_multiplier), bias (C * depth_multiplier,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
+    >>> layer(np.zeros((1, 8, 8, 256))).shape, layer.count_params()
+    ((1, 8, 8, 256), 2304)
+    """
+
+
+class DepthwiseConv1D(DepthwiseConvolution):
     """Convolve every channel of sequences with windows of its own.
 
     Parameters
@@ -344,32 +348,8 @@ class DepthwiseConv1D(DepthwiseConv2D):
     causal = True
 
 
-class SeparableConv2D(WindowLayer):
-    """A depthwise convolution (every channel by itself), then a 1x1 convolution across channels.
-
-    Parameters
-    ----------
-    filters : int
-        Number of output channels.
-    kernel_size, strides, padding, data_format, dilation_rate
-        As for :class:`Conv2D`.
-    depth_multiplier : int
-        Windows per input channel.
-    activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer, ...
-        As for :class:`Dense`.
-
-    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
-    Weights: depthwise_kernel (KH, KW, C, M), pointwise_kernel (1, 1, C * M, filters), bias (filters,).
-
-    Source: F. Chollet, "Xception", arXiv 1610.02357.
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> layer = tc.layers.SeparableConv2D(256, 3, use_bias=False)
-    >>> layer(np.zeros((1, 8, 8, 256))).shape, layer.count_params()
-    ((1, 6, 6, 256), 67840)
-    """
+class SeparableConvolution(WindowLayer):
+    """What separable convolutions share."""
 
     def __init__(
         self,
@@ -416,7 +396,35 @@ class SeparableConv2D(WindowLayer):
         return self._slide(ops.separable_conv2d, inputs, self.depthwise_kernel, self.pointwise_kernel)
 
 
-class SeparableConv1D(SeparableConv2D):
+class SeparableConv2D(SeparableConvolution):
+    """A depthwise convolution (every channel by itself), then a 1x1 convolution across channels.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size, strides, padding, data_format, dilation_rate
+        As for :class:`Conv2D`.
+    depth_multiplier : int
+        Windows per input channel.
+    activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer, ...
+        As for :class:`Dense`.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
+    Weights: depthwise_kernel (KH, KW, C, M), pointwise_kernel (1, 1, C * M, filters), bias (filters,).
+
+    Source: F. Chollet, "Xception", arXiv 1610.02357.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.SeparableConv2D(256, 3, use_bias=False)
+    >>> layer(np.zeros((1, 8, 8, 256))).shape, layer.count_params()
+    ((1, 6, 6, 256), 67840)
+    """
+
+
+class SeparableConv1D(SeparableConvolution):
     """A depthwise convolution of sequences, then a convolution of width 1 across channels.
 
     Parameters
@@ -441,30 +449,8 @@ class SeparableConv1D(SeparableConv2D):
     causal = True
 
 
-class Conv2DTranspose(WindowLayer):
-    """Transposed 2-D convolution: the adjoint of :class:`Conv2D`, which grows images by the strides.
-
-    Parameters
-    ----------
-    filters, kernel_size, strides, data_format, dilation_rate
-        As for :class:`Conv2D`; strides multiply the size of the image.
-    padding : str, int, (int, int) or ((int, int), (int, int))
-        What the adjoint convolution pads: ``"same"`` gives size times stride, ``"valid"`` size * stride +
-        max(kernel - stride, 0), numbers (size - 1) * stride + kernel - padding.
-    output_padding : int or (int, int), optional
-        Cells added at the end; smaller than the strides.
-    activation, use_bias, kernel_initializer, bias_initializer, ...
-        As for :class:`Dense`.
-
-    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
-    Weights: kernel (KH, KW, filters, C), bias (filters,).
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> tc.layers.Conv2DTranspose(8, 3, strides=2, padding="same")(np.zeros((1, 7, 7, 16))).shape
-    (1, 14, 14, 8)
-    """
+class TransposedConvolution(WindowLayer):
+    """What transposed convolutions share."""
 
     def __init__(
         self,
@@ -521,7 +507,33 @@ class Conv2DTranspose(WindowLayer):
         return map_sizes(f, size, [1000] * len(size))
 
 
-class Conv1DTranspose(Conv2DTranspose):
+class Conv2DTranspose(TransposedConvolution):
+    """Transposed 2-D convolution: the adjoint of :class:`Conv2D`, which grows images by the strides.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, data_format, dilation_rate
+        As for :class:`Conv2D`; strides multiply the size of the image.
+    padding : str, int, (int, int) or ((int, int), (int, int))
+        What the adjoint convolution pads: ``"same"`` gives size times stride, ``"valid"`` size * stride +
+        max(kernel - stride, 0), numbers (size - 1) * stride + kernel - padding.
+    output_padding : int or (int, int), optional
+        Cells added at the end; smaller than the strides.
+    activation, use_bias, kernel_initializer, bias_initializer, ...
+        As for :class:`Dense`.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
+    Weights: kernel (KH, KW, filters, C), bias (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.Conv2DTranspose(8, 3, strides=2, padding="same")(np.zeros((1, 7, 7, 16))).shape
+    (1, 14, 14, 8)
+    """
+
+
+class Conv1DTranspose(TransposedConvolution):
     """Transposed 1-D convolution: the adjoint of :class:`Conv1D`, which makes sequences longer by the strides.
 
     Parameters
@@ -546,7 +558,7 @@ class Conv1DTranspose(Conv2DTranspose):
     axes = ("length",)
 
 
-class Conv3DTranspose(Conv2DTranspose):
+class Conv3DTranspose(TransposedConvolution):
     """Transposed 3-D convolution: the adjoint of :class:`Conv3D`, which grows volumes by the strides.
 
     Parameters
@@ -571,29 +583,8 @@ class Conv3DTranspose(Conv2DTranspose):
     axes = ("depth", "height", "width")
 
 
-class LocallyConnected2D(WindowLayer):
-    """Like :class:`Conv2D`, but every position of the window has weights of its own.
-
-    Parameters
-    ----------
-    filters, kernel_size, strides, padding, data_format, activation, use_bias, kernel_initializer, ...
-        As for :class:`Conv2D`.
-
-    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
-    Weights: kernel (OH * OW, KH * KW * C, filters), bias (OH, OW, filters), as in Keras 2.
-
-    Raises
-    ------
-    ValueError
-        For images of unknown size, or of another size than the weights were built for.
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> layer = tc.layers.LocallyConnected2D(8, 3)
-    >>> layer(np.zeros((1, 5, 5, 2))).shape, layer.count_params()
-    ((1, 3, 3, 8), 1368)
-    """
+class LocallyConnected(WindowLayer):
+    """What locally connected layers share."""
 
     def __init__(
         self,
@@ -653,7 +644,32 @@ class LocallyConnected2D(WindowLayer):
         return self._finish(self._lower(y))
 
 
-class LocallyConnected1D(LocallyConnected2D):
+class LocallyConnected2D(LocallyConnected):
+    """Like :class:`Conv2D`, but every position of the window has weights of its own.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, padding, data_format, activation, use_bias, kernel_initializer, ...
+        As for :class:`Conv2D`.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, filters).
+    Weights: kernel (OH * OW, KH * KW * C, filters), bias (OH, OW, filters), as in Keras 2.
+
+    Raises
+    ------
+    ValueError
+        For images of unknown size, or of another size than the weights were built for.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> layer = tc.layers.LocallyConnected2D(8, 3)
+    >>> layer(np.zeros((1, 5, 5, 2))).shape, layer.count_params()
+    ((1, 3, 3, 8), 1368)
+    """
+
+
+class LocallyConnected1D(LocallyConnected):
     """Like :class:`Conv1D`, but every position of the window has weights of its own.
 
     Parameters

@@ -91,6 +91,7 @@ class InputLayer(Layer):
         self.batch_shape: Shape = (batch_size, *self.shape)
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments as plain data."""
         return {**super().get_config(), "batch_shape": None}  # follows from the others
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -334,6 +335,7 @@ class Lambda(Layer):
         return self.function(inputs, **{n: v for n, v in offered.items() if n in wanted} | self.arguments)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The ``mask`` given to the constructor, or what it returns when it is a function."""
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def _knows_shapes(self) -> bool:

@@ -69,6 +69,7 @@ class Embedding(Layer):
         return ops.take(self.embeddings, as_indices(inputs, self.input_dim), axis=0)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
+        """With ``mask_zero``, where inputs are not 0."""
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -112,6 +113,7 @@ class Masking(Layer):
         return ops.where(self._kept(inputs, True), inputs, 0.0)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        """Steps whose features are not all ``mask_value``."""
         return self._kept(inputs, False)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

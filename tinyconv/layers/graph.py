@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from tinyconv import backends, config
+from tinyconv.ops import methods
+from tinyconv.ops.symbolic import Placeholder
 from tinyconv.tensor import Tensor
 
 Shape = tuple[int | None, ...]  # None stands for any size, the batch axis first of all
@@ -26,12 +28,16 @@ class Call:
         The first argument; a list of all symbolic tensors where there are others besides.
     shapes : tuple, or list / dict of tuples
         Of its outputs.
+    dtypes : list of str
+        Of its outputs, in order.
     """
 
     _clock = itertools.count()
 
-    def __init__(self, layer: Any, args: tuple[Any, ...], options: dict[str, Any], shapes: Any) -> None:
-        self.layer, self.args, self.options, self.shapes = layer, args, options, shapes
+    def __init__(self, layer: Any, args: tuple[Any, ...], options: dict[str, Any], foreseen: Any) -> None:
+        self.layer, self.args, self.options = layer, args, options
+        self.shapes = map_structure(lambda t: t.shape, foreseen)
+        self.dtypes = [t.dtype for t in flatten_structure(foreseen)]
         others = [*symbols_in(args[1:]), *symbols_in(options)]
         self.inputs = [*symbols_in(args[:1]), *others] if others else args[0]
         self.age = next(Call._clock)
@@ -43,8 +49,13 @@ class Call:
     @property
     def outputs(self) -> Any:
         """The symbolic outputs, in the structure of ``shapes``."""
-        index = itertools.count()
-        return map_shapes(lambda shape: Symbolic(shape, self.layer.dtype, None, self, next(index)), self.shapes)
+        numbered = enumerate(self.dtypes)
+
+        def output(shape: Shape) -> Symbolic:
+            index, dtype = next(numbered)
+            return Symbolic(shape, dtype, None, self, index)
+
+        return map_shapes(output, self.shapes)
 
     def run(self, find: Callable[[Symbolic], Any], layer: Any = None) -> Any:
         """Call the layer (or ``layer`` in its place) with what ``find`` gives for each symbolic tensor."""
@@ -52,8 +63,11 @@ class Call:
         return (self.layer if layer is None else layer)(*args, **options)
 
 
-class Symbolic:
+class Symbolic(Placeholder):
     """A tensor to be: shape and dtype, and the layer call that will compute it. Made by ``Input`` and by layers.
+
+    Operators, methods and ``tinyconv.ops`` work as on tensors: ``x + y``, ``x[:, 0]``, ``ops.mean(x, axis=1)`` are
+    layers of the graph too (see ``Operation``). Only ``==`` asks, as in Keras, whether two are the same one.
 
     Attributes
     ----------
@@ -66,6 +80,14 @@ class Symbolic:
         Which output of the call it is, when all of them stand in one list.
     source : Layer or None
         The ``InputLayer`` that stands for an input in models.
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> x = tc.Input((2,))
+    >>> model = tc.Model(x, 2 * x + tc.ops.max(x, axis=1, keepdims=True))
+    >>> model([[1.0, 3.0]]).tolist()
+    [[5.0, 9.0]]
     """
 
     source: Any = None
@@ -80,9 +102,45 @@ class Symbolic:
         origin = self.name or (self.call.layer.name if self.call else "input")
         return f"<Symbolic {origin}: shape={self.shape}, dtype={self.dtype}>"
 
-    def __array__(self, *_: Any) -> np.ndarray:
-        raise TypeError(f"{self!r} has no values yet: it can only be passed to layers")
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
 
+    def operate(self, operation: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """The symbolic result of an operation of ``tinyconv.ops``, which becomes a layer of the graph."""
+        from tinyconv.layers.operation import Operation  # a layer, which knows of graphs
+
+        return Operation.on(operation, args, options)
+
+    def _has_no_values(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(f"{self!r} has no values yet: it can be passed to layers and to operations of tinyconv.ops")
+
+    __array__ = __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = _has_no_values
+
+    if TYPE_CHECKING:  # attached below
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __add__(self, other: Any) -> Any: ...
+        def __radd__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __rsub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __rmul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
+        def __rtruediv__(self, other: Any) -> Any: ...
+        def __pow__(self, other: Any) -> Any: ...
+        def __matmul__(self, other: Any) -> Any: ...
+        def __lt__(self, other: Any) -> Any: ...
+        def __gt__(self, other: Any) -> Any: ...
+        def __getitem__(self, index: Any) -> Any: ...
+        def __neg__(self) -> Any: ...
+        def __abs__(self) -> Any: ...
+
+
+methods.attach(Symbolic)
+Symbolic.__eq__ = object.__eq__  # type: ignore[method-assign]
 
 # --- arguments of calls ----------------------------------------------------------------------------------------
 

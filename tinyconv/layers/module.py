@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tinyconv.revision import Revised
 from tinyconv.tensor import Tensor
 
 _names: Counter[str] = Counter()
+_given: set[str] = set()  # names that were not made up here
 
 # Called with the shape of every weight before its memory is taken: files that only claim sizes are refused here.
 before_weight: ContextVar[Callable[[tuple[int, ...]], None] | None] = ContextVar("tinyconv_before_weight", default=None)
@@ -68,7 +69,9 @@ class Module(Revised):
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: Any = None) -> None:
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'. Received: {name!r}")
-        self.name = name or _unique_name(type(self).__name__)
+        if name is not None:
+            _given.add(name)
+        self.name = name or self._new_name()
         try:
             self.dtype = np.dtype(dtype or config.floatx()).name
         except TypeError:
@@ -77,6 +80,18 @@ class Module(Revised):
         self._trainable = bool(trainable)
         self._parameters: list[Parameter] = []
         self._added_losses: list[Tensor] = []
+
+    def _new_name(self) -> str:
+        return _unique_name(type(self).__name__)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:  # of what is not there, or whose property raised AttributeError
+            if "_parameters" in vars(self):
+                return object.__getattribute__(self, name)
+            raise AttributeError(
+                f"{type(self).__name__} has no {name} yet: call super().__init__() first in its __init__()"
+            )
 
     @property
     def _title(self) -> str:
@@ -169,6 +184,13 @@ class Module(Revised):
         initializer, regularizer, constraint = how
         return self.add_weight(shape, initializer, name or weight, regularizer=regularizer, constraint=constraint)
 
+    @property
+    def compute_dtype(self) -> str:
+        """Type in which the layer computes: that of its weights, since there is no mixed precision."""
+        return self.dtype
+
+    variable_dtype = compute_dtype
+
     def count_params(self) -> int:
         """Number of scalars in all weights."""
         self._require_built()
@@ -237,6 +259,7 @@ class Module(Revised):
 def reset_names() -> None:
     """Start the numbering of automatic layer names afresh."""
     _names.clear()
+    _given.clear()
 
 
 def _unique_name(class_name: str) -> str:
@@ -244,6 +267,13 @@ def _unique_name(class_name: str) -> str:
     base = snake_case(class_name)
     _names[base] += 1
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
+
+
+def free_name(base: str) -> str:
+    """``add``, ``add_1``, ... that was never given to a layer: for operators, whose names nobody can choose."""
+    while (name := _unique_name(base)) in _given:
+        pass
+    return name
 
 
 _CONTAINERS = (list, tuple, dict)

@@ -67,7 +67,15 @@ class Pooling(ImageLayer):
         return self._layout(input_shape[0], *map_sizes(f, size, self.pool_size), input_shape[self._channel_axis])
 
 
-class MaxPooling2D(Pooling):
+class MaxPooling(Pooling):
+    """What pooling by maxima shares."""
+
+    def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
+        pool = ops.max_pool3d if len(self.axes) == 3 else ops.max_pool2d
+        return pool(inputs, pool_size, strides, padding, self.data_format, self.strict)
+
+
+class MaxPooling2D(MaxPooling):
     """Largest value of each window.
 
     Padding never wins, equal values choose the first, NaN is kept.
@@ -99,12 +107,8 @@ class MaxPooling2D(Pooling):
     [[[[5.0]]]]
     """
 
-    def _pool(self, inputs: Tensor, pool_size: Any, strides: Any, padding: Any) -> Tensor:
-        pool = ops.max_pool3d if len(self.axes) == 3 else ops.max_pool2d
-        return pool(inputs, pool_size, strides, padding, self.data_format, self.strict)
 
-
-class MaxPooling1D(MaxPooling2D):
+class MaxPooling1D(MaxPooling):
     """Largest value of each window of a sequence.
 
     Parameters
@@ -128,7 +132,7 @@ class MaxPooling1D(MaxPooling2D):
     axes = ("length",)
 
 
-class MaxPooling3D(MaxPooling2D):
+class MaxPooling3D(MaxPooling):
     """Largest value of each window of a volume.
 
     Parameters
@@ -152,24 +156,8 @@ class MaxPooling3D(MaxPooling2D):
     axes = ("depth", "height", "width")
 
 
-class AveragePooling2D(Pooling):
-    """Mean of each window.
-
-    Parameters
-    ----------
-    pool_size, strides, padding, data_format, strict
-        As for :class:`MaxPooling2D`.
-    count_include_pad : bool
-        Divide by all cells of the window; by default cells of the padding do not count.
-
-    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> tc.layers.AveragePooling2D()([[[[3.0], [1.0]], [[3.0], [2.0]]]]).tolist()
-    [[[[2.25]]]]
-    """
+class AveragePooling(Pooling):
+    """What pooling by means shares."""
 
     def __init__(
         self,
@@ -189,7 +177,27 @@ class AveragePooling2D(Pooling):
         return pool(inputs, pool_size, strides, padding, self.data_format, self.count_include_pad, self.strict)
 
 
-class AveragePooling1D(AveragePooling2D):
+class AveragePooling2D(AveragePooling):
+    """Mean of each window.
+
+    Parameters
+    ----------
+    pool_size, strides, padding, data_format, strict
+        As for :class:`MaxPooling2D`.
+    count_include_pad : bool
+        Divide by all cells of the window; by default cells of the padding do not count.
+
+    Inputs: (N, H, W, C). Outputs: (N, OH, OW, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.AveragePooling2D()([[[[3.0], [1.0]], [[3.0], [2.0]]]]).tolist()
+    [[[[2.25]]]]
+    """
+
+
+class AveragePooling1D(AveragePooling):
     """Mean of each window of a sequence.
 
     Parameters
@@ -211,7 +219,7 @@ class AveragePooling1D(AveragePooling2D):
     axes = ("length",)
 
 
-class AveragePooling3D(AveragePooling2D):
+class AveragePooling3D(AveragePooling):
     """Mean of each window of a volume.
 
     Parameters
@@ -294,7 +302,7 @@ class GlobalMaxPooling2D(GlobalPooling):
     _reduce = staticmethod(ops.max)
 
 
-class GlobalAveragePooling1D(GlobalAveragePooling2D):
+class GlobalAveragePooling1D(GlobalPooling):
     """Mean over a sequence: one number per channel.
 
     Parameters
@@ -313,6 +321,7 @@ class GlobalAveragePooling1D(GlobalAveragePooling2D):
     """
 
     axes = ("length",)
+    _reduce = staticmethod(ops.mean)
     supports_masking = True
 
     def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
@@ -326,7 +335,7 @@ class GlobalAveragePooling1D(GlobalAveragePooling2D):
         """None: there are no steps any more."""
 
 
-class GlobalMaxPooling1D(GlobalMaxPooling2D):
+class GlobalMaxPooling1D(GlobalPooling):
     """Maximum over a sequence: one number per channel.
 
     Parameters
@@ -344,9 +353,10 @@ class GlobalMaxPooling1D(GlobalMaxPooling2D):
     """
 
     axes = ("length",)
+    _reduce = staticmethod(ops.max)
 
 
-class GlobalAveragePooling3D(GlobalAveragePooling2D):
+class GlobalAveragePooling3D(GlobalPooling):
     """Mean over a volume: one number per channel.
 
     Parameters
@@ -364,9 +374,10 @@ class GlobalAveragePooling3D(GlobalAveragePooling2D):
     """
 
     axes = ("depth", "height", "width")
+    _reduce = staticmethod(ops.mean)
 
 
-class GlobalMaxPooling3D(GlobalMaxPooling2D):
+class GlobalMaxPooling3D(GlobalPooling):
     """Maximum over a volume: one number per channel.
 
     Parameters
@@ -384,6 +395,7 @@ class GlobalMaxPooling3D(GlobalMaxPooling2D):
     """
 
     axes = ("depth", "height", "width")
+    _reduce = staticmethod(ops.max)
 
 
 class AdaptivePooling(ImageLayer):
@@ -425,7 +437,7 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
     _pool = staticmethod(ops.adaptive_avg_pool)
 
 
-class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
+class AdaptiveAveragePooling1D(AdaptivePooling):
     """Means of as many windows as wanted over sequences, whatever the size of the inputs.
 
     Parameters
@@ -445,9 +457,10 @@ class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
     """
 
     axes = ("length",)
+    _pool = staticmethod(ops.adaptive_avg_pool)
 
 
-class AdaptiveAveragePooling3D(AdaptiveAveragePooling2D):
+class AdaptiveAveragePooling3D(AdaptivePooling):
     """Means of as many windows as wanted over volumes, whatever the size of the inputs.
 
     Parameters
@@ -467,6 +480,7 @@ class AdaptiveAveragePooling3D(AdaptiveAveragePooling2D):
     """
 
     axes = ("depth", "height", "width")
+    _pool = staticmethod(ops.adaptive_avg_pool)
 
 
 class AdaptiveMaxPooling2D(AdaptivePooling):
@@ -491,7 +505,7 @@ class AdaptiveMaxPooling2D(AdaptivePooling):
     _pool = staticmethod(ops.adaptive_max_pool)
 
 
-class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
+class AdaptiveMaxPooling1D(AdaptivePooling):
     """Maxima of as many windows as wanted over sequences, whatever the size of the inputs.
 
     Parameters
@@ -511,9 +525,10 @@ class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
     """
 
     axes = ("length",)
+    _pool = staticmethod(ops.adaptive_max_pool)
 
 
-class AdaptiveMaxPooling3D(AdaptiveMaxPooling2D):
+class AdaptiveMaxPooling3D(AdaptivePooling):
     """Maxima of as many windows as wanted over volumes, whatever the size of the inputs.
 
     Parameters
@@ -533,6 +548,7 @@ class AdaptiveMaxPooling3D(AdaptiveMaxPooling2D):
     """
 
     axes = ("depth", "height", "width")
+    _pool = staticmethod(ops.adaptive_max_pool)
 
 
 class DepthMaxPooling2D(ImageLayer):

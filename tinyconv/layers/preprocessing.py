@@ -94,6 +94,7 @@ class Normalization(Layer):
         self._statistics: tuple[Parameter, Parameter] | None = None
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments as plain data; what :meth:`adapt` found is among the weights."""
         mean, variance = self._given or (None, None)
         axis = list(self.axis) if isinstance(self.axis, tuple) else self.axis
         return {**self._common_config(), "axis": axis, "mean": mean, "variance": variance, "invert": self.invert}

@@ -76,7 +76,24 @@ class Dropout(RandomLayer):
             return ops.dropout(inputs, self.rate, noise_shape=_mask_shape(self.noise_shape, inputs.shape))
 
 
-class SpatialDropout2D(RandomLayer, ImageLayer):
+class SpatialDropout(RandomLayer, ImageLayer):
+    """What dropout of whole channels shares."""
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
+    ) -> None:
+        super().__init__(seed, data_format=data_format, **options)
+        self.rate = _as_rate(rate)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        if not training or not self.rate:
+            return inputs
+        mask_shape = tuple(1 if axis in self._spatial_axes else n for axis, n in enumerate(inputs.shape))
+        with self._drawing():
+            return ops.dropout(inputs, self.rate, noise_shape=mask_shape)
+
+
+class SpatialDropout2D(SpatialDropout):
     """Drop whole channels: neighbouring cells of one channel tell much the same.
 
     Parameters
@@ -100,21 +117,8 @@ class SpatialDropout2D(RandomLayer, ImageLayer):
     True
     """
 
-    def __init__(
-        self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
-    ) -> None:
-        super().__init__(seed, data_format=data_format, **options)
-        self.rate = _as_rate(rate)
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        if not training or not self.rate:
-            return inputs
-        mask_shape = tuple(1 if axis in self._spatial_axes else n for axis, n in enumerate(inputs.shape))
-        with self._drawing():
-            return ops.dropout(inputs, self.rate, noise_shape=mask_shape)
-
-
-class SpatialDropout1D(SpatialDropout2D):
+class SpatialDropout1D(SpatialDropout):
     """Drop whole channels of sequences.
 
     Parameters
@@ -140,7 +144,7 @@ class SpatialDropout1D(SpatialDropout2D):
         super().__init__(rate, data_format, seed, **options)
 
 
-class SpatialDropout3D(SpatialDropout2D):
+class SpatialDropout3D(SpatialDropout):
     """Drop whole channels of volumes.
 
     Parameters

@@ -41,24 +41,8 @@ class BorderLayer(ImageLayer):
         return [(axis, *pair) for axis, pair in zip(self._spatial_axes, pairs, strict=True)]
 
 
-class ZeroPadding2D(BorderLayer):
-    """Surround images with zeros.
-
-    Parameters
-    ----------
-    padding : int, (int, int) or ((int, int), (int, int))
-        Rows and columns on all sides; on (height, width); on ((top, bottom), (left, right)).
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
-
-    Inputs: (N, H, W, C). Outputs: (N, top + H + bottom, left + W + right, C).
-
-    Examples
-    --------
-    >>> import numpy as np, tinyconv as tc
-    >>> tc.layers.ZeroPadding2D(3)(np.ones((1, 224, 224, 3))).shape
-    (1, 230, 230, 3)
-    """
+class ZeroPadding(BorderLayer):
+    """What padding with zeros shares."""
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
         super().__init__(data_format, **options)
@@ -78,7 +62,27 @@ class ZeroPadding2D(BorderLayer):
         return tuple(shape)
 
 
-class ZeroPadding1D(ZeroPadding2D):
+class ZeroPadding2D(ZeroPadding):
+    """Surround images with zeros.
+
+    Parameters
+    ----------
+    padding : int, (int, int) or ((int, int), (int, int))
+        Rows and columns on all sides; on (height, width); on ((top, bottom), (left, right)).
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+
+    Inputs: (N, H, W, C). Outputs: (N, top + H + bottom, left + W + right, C).
+
+    Examples
+    --------
+    >>> import numpy as np, tinyconv as tc
+    >>> tc.layers.ZeroPadding2D(3)(np.ones((1, 224, 224, 3))).shape
+    (1, 230, 230, 3)
+    """
+
+
+class ZeroPadding1D(ZeroPadding):
     """Zeros at the start and the end of sequences.
 
     Parameters
@@ -100,7 +104,7 @@ class ZeroPadding1D(ZeroPadding2D):
     axes = ("length",)
 
 
-class ZeroPadding3D(ZeroPadding2D):
+class ZeroPadding3D(ZeroPadding):
     """Surround volumes with zeros.
 
     Parameters
@@ -122,7 +126,31 @@ class ZeroPadding3D(ZeroPadding2D):
     axes = ("depth", "height", "width")
 
 
-class Cropping2D(BorderLayer):
+class Cropping(BorderLayer):
+    """What cropping shares."""
+
+    def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(data_format, **options)
+        self.cropping = self._as_borders(cropping, "cropping")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        self.compute_output_shape(inputs.shape)  # raises when nothing is left
+        index = [slice(None)] * inputs.ndim
+        for axis, before, after in self._along_axes(self.cropping):
+            index[axis] = slice(before, inputs.shape[axis] - after)
+        return inputs[tuple(index)]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = list(input_shape)
+        for axis, before, after in self._along_axes(self.cropping):
+            n = shape[axis]
+            if n is not None and n - before - after < 1:
+                raise ValueError(f"cropping {self.cropping} leaves nothing. Received: shape {input_shape}")
+            shape[axis] = None if n is None else n - before - after
+        return tuple(shape)
+
+
+class Cropping2D(Cropping):
     """Cut rows and columns off the borders of images.
 
     Parameters
@@ -146,28 +174,8 @@ class Cropping2D(BorderLayer):
     (1, 24, 20, 3)
     """
 
-    def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(data_format, **options)
-        self.cropping = self._as_borders(cropping, "cropping")
 
-    def call(self, inputs: Tensor) -> Tensor:
-        self.compute_output_shape(inputs.shape)  # raises when nothing is left
-        index = [slice(None)] * inputs.ndim
-        for axis, before, after in self._along_axes(self.cropping):
-            index[axis] = slice(before, inputs.shape[axis] - after)
-        return inputs[tuple(index)]
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        shape = list(input_shape)
-        for axis, before, after in self._along_axes(self.cropping):
-            n = shape[axis]
-            if n is not None and n - before - after < 1:
-                raise ValueError(f"cropping {self.cropping} leaves nothing. Received: shape {input_shape}")
-            shape[axis] = None if n is None else n - before - after
-        return tuple(shape)
-
-
-class Cropping1D(Cropping2D):
+class Cropping1D(Cropping):
     """Cut the start and the end off sequences.
 
     Parameters
@@ -192,7 +200,7 @@ class Cropping1D(Cropping2D):
         super().__init__(cropping, data_format, **options)
 
 
-class Cropping3D(Cropping2D):
+class Cropping3D(Cropping):
     """Cut cells off the borders of volumes.
 
     Parameters
@@ -217,27 +225,8 @@ class Cropping3D(Cropping2D):
         super().__init__(cropping, data_format, **options)
 
 
-class UpSampling2D(ImageLayer):
-    """Enlarge images by whole factors.
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        Factors for height and width.
-    data_format : str, optional
-        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
-    interpolation : str
-        ``"nearest"`` repeats cells; ``"bilinear"`` interpolates between their centres, as OpenCV's ``INTER_LINEAR``;
-        ``"bicubic"``, ``"lanczos3"``, ``"lanczos5"`` as in :func:`tinyconv.ops.resize`.
-
-    Inputs: (N, H, W, C). Outputs: (N, H * size, W * size, C).
-
-    Examples
-    --------
-    >>> import tinyconv as tc
-    >>> tc.layers.UpSampling2D(2, interpolation="bilinear")([[[[0.0], [4.0]]]])[0, 0, :, 0].tolist()
-    [0.0, 1.0, 3.0, 4.0]
-    """
+class UpSampling(ImageLayer):
+    """What enlarging by whole factors shares."""
 
     def __init__(
         self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
@@ -260,7 +249,30 @@ class UpSampling2D(ImageLayer):
         return self._layout(input_shape[0], *size, input_shape[self._channel_axis])
 
 
-class UpSampling1D(UpSampling2D):
+class UpSampling2D(UpSampling):
+    """Enlarge images by whole factors.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Factors for height and width.
+    data_format : str, optional
+        ``"channels_last"`` or ``"channels_first"``; ``config.image_data_format()`` by default.
+    interpolation : str
+        ``"nearest"`` repeats cells; ``"bilinear"`` interpolates between their centres, as OpenCV's ``INTER_LINEAR``;
+        ``"bicubic"``, ``"lanczos3"``, ``"lanczos5"`` as in :func:`tinyconv.ops.resize`.
+
+    Inputs: (N, H, W, C). Outputs: (N, H * size, W * size, C).
+
+    Examples
+    --------
+    >>> import tinyconv as tc
+    >>> tc.layers.UpSampling2D(2, interpolation="bilinear")([[[[0.0], [4.0]]]])[0, 0, :, 0].tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
+
+
+class UpSampling1D(UpSampling):
     """Repeat the steps of sequences.
 
     Parameters
@@ -282,7 +294,7 @@ class UpSampling1D(UpSampling2D):
     axes = ("length",)
 
 
-class UpSampling3D(UpSampling2D):
+class UpSampling3D(UpSampling):
     """Enlarge volumes by whole factors.
 
     Parameters

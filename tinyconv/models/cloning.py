@@ -25,9 +25,9 @@ def clone_model(
     input_tensors : Symbolic, or list of Symbolic, optional
         Inputs to build the new model on, in place of new ones. Not for subclasses of ``Model``.
     clone_function : callable, optional
-        Makes the new layer from the old one; called once for every layer but the inputs. It may return the old layer,
-        which is then shared, or another kind of layer. By default a new layer of the same configuration, layers of an
-        inner model included. Not for subclasses of ``Model``.
+        Makes the new layer from the old one; called once for every layer but the inputs, operations such as ``x + y``
+        included. It may return the old layer, which is then shared, or another kind of layer. By default a new layer
+        of the same configuration, layers of an inner model included. Not for subclasses of ``Model``.
 
     Examples
     --------

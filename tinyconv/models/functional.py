@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinyconv import registry
-from tinyconv.layers import InputLayer
+from tinyconv import ops, registry
+from tinyconv.layers import InputLayer, Operation
 from tinyconv.layers.base import Layer, _constructor_arguments
 from tinyconv.layers.graph import Call, Symbolic, flatten_shapes, flatten_structure, map_structure, map_symbols
-from tinyconv.masking import with_mask
+from tinyconv.masking import mask_of, with_mask
 from tinyconv.models.feed import check_shape
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
@@ -39,6 +39,8 @@ class Functional(Model):
                     raise TypeError(f"{what} must be symbolic tensors, made by Input and layers. Received: {tensor!r}")
         self._calls = _ordered_calls(self.inputs, self.outputs)
         self._layers = _ordered_layers(self.inputs, self.outputs)
+        operands = {_key(t) for c in self._calls if isinstance(c.layer, Operation) for t in flatten_structure(c.inputs)}
+        self._converted = [_key(t) in operands for t in self.inputs]  # layers convert by themselves
         names = [layer.name for layer in self._layers]
         if len(set(names)) != len(names):
             raise ValueError(f"Layer names must be unique in a model. Received: {sorted(names)}")
@@ -49,11 +51,16 @@ class Functional(Model):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, an ``InputLayer`` for each input included.
+        """The layers, an ``InputLayer`` for each input included; operations such as ``x + y`` are not among them.
 
         They stand in Keras's order: those farthest from the outputs first; of equally far ones, the one that a walk
         from the outputs to the inputs meets first.
         """
+        return [layer for layer in self._layers if not isinstance(layer, Operation)]
+
+    @property
+    def _rows(self) -> list[Layer]:
+        """What a summary lists: layers and operations."""
         return list(self._layers)
 
     @property
@@ -76,6 +83,19 @@ class Functional(Model):
         """The symbolic outputs, in the structure with which the model was made (one of them: itself)."""
         return super().output if isinstance(self._outputs, list | tuple) else self._outputs
 
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, under which losses and metrics of several are told apart.
+
+        Examples
+        --------
+        >>> import tinyconv as tc
+        >>> x = tc.Input((2,))
+        >>> tc.Model(x, [tc.layers.Dense(1, name="price")(x), tc.layers.Dense(3, name="kind")(x)]).output_names
+        ['price', 'kind']
+        """
+        return self._output_names(self._outputs)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         for call in self._calls:
@@ -95,19 +115,37 @@ class Functional(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
         given = self._in_order(input_shape, flatten_shapes)
-        shapes: dict[Key, Any] = dict(zip(map(_key, self.inputs), given, strict=True))
-        find = lambda t: Symbolic(shapes[_key(t)], t.dtype)  # noqa: E731
+        symbols = [Symbolic(shape, t.dtype) for t, shape in zip(self.inputs, given, strict=True)]
+        return map_structure(lambda t: t.shape, self._foreseen(symbols))
+
+    def _foresee(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        self._ensure_built(map_structure(lambda t: t.shape, args[0]))
+        return self._foreseen(self._in_order(args[0]))
+
+    def _foreseen(self, given: list[Symbolic]) -> Any:
+        """The outputs for inputs of other shapes or dtypes, as symbolic tensors that no call gives yet."""
+        found = {
+            _key(t): Symbolic(x.shape, t.dtype) if converted else x
+            for t, x, converted in zip(self.inputs, given, self._converted, strict=True)
+        }
+        find = lambda t: found[_key(t)]  # noqa: E731
         for call in self._calls:
-            result = call.layer._infer_shapes(map_symbols(find, call.args), map_symbols(find, call.options))
-            for index, shape in enumerate(_leaves(result, call.shapes)):
-                shapes[id(call), index] = shape
-        return map_structure(lambda t: shapes[_key(t)], self._outputs)
+            result = call.layer._foresee(map_symbols(find, call.args), map_symbols(find, call.options))
+            for index, tensor in enumerate(_leaves(result, call.shapes)):
+                found[id(call), index] = tensor
+        return map_structure(find, self._outputs)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """Run every layer call of the graph, each once; ``mask`` is that of the inputs, or one of each."""
+        """Run every layer call of the graph, each once; ``mask`` is that of the inputs, or one of each.
+
+        Inputs of operations are converted to the dtype of their ``Input`` first.
+        """
         given = self._in_order(inputs)
         if mask is not None:
             given = list(map(with_mask, given, self._in_order(mask)))
+        for i, tensor in enumerate(self.inputs):
+            if self._converted[i]:
+                given[i] = with_mask(ops.astype(given[i], tensor.dtype), mask_of(given[i]))
         values: dict[Key, Any] = dict(zip(map(_key, self.inputs), given, strict=True))
         for call in self._calls:
             result = call.run(lambda t: values[_key(t)])
@@ -170,7 +208,7 @@ class Functional(Model):
         }
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self._layers)} layers, name={self.name!r})"
+        return f"{type(self).__name__}({len(self.layers)} layers, name={self.name!r})"
 
 
 @functools.cache
@@ -237,7 +275,7 @@ def _ordered_calls(inputs: list[Symbolic], outputs: list[Symbolic]) -> list[Call
 
 
 def _ordered_layers(inputs: list[Symbolic], outputs: list[Symbolic]) -> list[Layer]:
-    """The layers between inputs and outputs, in Keras's order (see ``Functional.layers``)."""
+    """The layers and operations between inputs and outputs, in Keras's order (see ``Functional.layers``)."""
     given = {_key(t): _input_layer(t) for t in inputs}
 
     def layer_of(tensor: Symbolic) -> Layer:

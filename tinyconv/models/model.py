@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,7 @@ class Model(Trainer):
         print_fn: Callable[[str], Any] | None = None,
         expand_nested: bool = False,
         show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
     ) -> None:
         """Print layers, output shapes (batch axis ``None``) and numbers of parameters as a table.
 
@@ -214,20 +215,22 @@ class Model(Trainer):
             Whether the layers of inner models have rows of their own.
         show_trainable : bool
             Whether a column says which layers are trained.
+        layer_range : (str, str), optional
+            Names, or regular expressions for their beginning, of the first and of the last layer to list.
         """
         from tinyconv.models.summary import summary
 
-        for line in summary(self, line_length, expand_nested, show_trainable):
+        for line in summary(self, line_length, expand_nested, show_trainable, layer_range):
             (print_fn or print)(line)
 
-    def save(self, path: Any, overwrite: bool = True) -> None:
+    def save(self, filepath: Any, overwrite: bool = True) -> None:
         """Write architecture, weights, optimizer state, compile arguments and class names to one file.
 
         The file is pure data and is replaced atomically; ``load_model`` reads all formats.
 
         Parameters
         ----------
-        path : str or Path
+        filepath : str or Path
             With the ending ``.h5`` or ``.hdf5``, an HDF5 file that Keras reads too; with ``.keras``, a Keras 3 file
             (both need h5py). With any other ending, tinyconv's own format: safetensors with a JSON header. Keras
             takes architecture and weights from its files; of layers that it does not know, only the weights.
@@ -236,14 +239,14 @@ class Model(Trainer):
         """
         from tinyconv.saving import save_model
 
-        save_model(self, path, overwrite)
+        save_model(self, filepath, overwrite)
 
-    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights alone to a file.
 
         Parameters
         ----------
-        path : str or Path
+        filepath : str or Path
             ``.weights.h5``: a Keras 3 weight file; ``.h5``, ``.hdf5``: a Keras 2 weight file (both need h5py); any
             other ending: tinyconv's own format.
         overwrite : bool
@@ -251,14 +254,14 @@ class Model(Trainer):
         """
         from tinyconv.saving import save_weights
 
-        save_weights(self, path, overwrite)
+        save_weights(self, filepath, overwrite)
 
-    def load_weights(self, path: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
         """Read weights of an equal architecture from a file; nothing changes unless all of them fit.
 
         Parameters
         ----------
-        path : str or Path
+        filepath : str or Path
             A file of tinyconv (weights, or a whole model) or of Keras 1, 2 or 3 (``.h5``, ``.weights.h5``, ``.keras``;
             they need h5py).
         skip_mismatch : bool
@@ -273,7 +276,7 @@ class Model(Trainer):
         """
         from tinyconv.saving import load_weights
 
-        load_weights(self, path, skip_mismatch, by_name)
+        load_weights(self, filepath, skip_mismatch, by_name)
 
     def to_json(self, **options: Any) -> str:
         """The architecture, without weights, as JSON; ``models.model_from_json`` makes a model of it.

@@ -45,6 +45,11 @@ class Objective:
         """Losses of all outputs, as given."""
         return _leaves(self.loss)
 
+    def compared(self, names: list[str]) -> list[str]:
+        """Which of the outputs have a loss or metrics, for which labels are needed."""
+        parts = [_per_output(getattr(self, key), names, key) for key in ("loss", "metrics", "weighted_metrics")]
+        return [name for name, *wanted in zip(names, *parts, strict=True) if any(w not in (None, []) for w in wanted)]
+
     def _match(self, predictions: list[Tensor], names: list[str]) -> list[_Output]:
         """Losses and metrics of each output, settled when the first predictions show what the outputs are."""
         if self._outputs is None:

@@ -9,7 +9,7 @@ from typing import Any
 from tinyconv import registry
 from tinyconv.layers import Activation, InputLayer
 from tinyconv.layers.base import Layer
-from tinyconv.layers.graph import Shape, Symbolic
+from tinyconv.layers.graph import Shape, Symbolic, map_structure
 from tinyconv.masking import with_mask
 from tinyconv.models.model import Model, as_shape, deserialize_layer, serialize_layer
 
@@ -73,7 +73,7 @@ class Sequential(Model):
                 self._set_input(known)
         if self._output is not None:
             self._output = self._on_top(layer, self._output)
-            self._shapes = self._input.shape if self._input else None, self._output.shape
+            self._shapes = self._input_shapes(), self._output.shape
         self._layers = [*self._layers, layer]
         self.built = self._output is not None
         if not self._trainable:
@@ -86,7 +86,7 @@ class Sequential(Model):
         *self._layers, top = self._layers
         if self._output is not None and self._output.call is not None:
             below: Any = self._output.call.inputs  # the graph below stays as it is
-            self._output, self._shapes = below, (self._input.shape if self._input else None, below.shape)
+            self._output, self._shapes = below, (self._input_shapes(), below.shape)
             self.built = bool(self._layers)
         return top
 
@@ -125,9 +125,17 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the outputs for ``input_shape``."""
         dtype = self.dtype if self._input is None else self._input.dtype
+        return map_structure(lambda t: t.shape, self._foreseen(Symbolic(input_shape, dtype)))
+
+    def _foresee(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        self._ensure_built(args[0].shape)
+        return self._foreseen(args[0])
+
+    def _foreseen(self, below: Symbolic) -> Any:
+        """The output for an input of another shape or dtype, as a symbolic tensor that no call gives yet."""
         for layer in self._layers:
-            input_shape, dtype = layer._infer_shapes((Symbolic(input_shape, dtype),), {}), layer.dtype
-        return input_shape
+            below = layer._foresee((below,), {})
+        return below
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """None: the outputs carry the mask that the last layer gave them."""

@@ -66,7 +66,8 @@ class Steps(Layer):
         optimizer : str or Optimizer
             ``"sgd"``, ``"adam"``, ..., or an object such as ``optimizers.SGD(0.01, momentum=0.9)``.
         loss : str, Loss or callable
-            ``"categorical_crossentropy"``, ``"mse"``, ...; a list or dictionary of them for several outputs.
+            ``"categorical_crossentropy"``, ``"mse"``, ...; a list or dictionary of them for several outputs. Outputs
+            that have None and no metrics need no labels.
         metrics : list or dict
             Names or objects: ``["accuracy"]``; for several outputs, one entry or list for each, or a dictionary. They
             ignore sample weights; ``weighted_metrics`` use them.
@@ -110,6 +111,11 @@ class Steps(Layer):
 
     def _set_stream(self, stream: np.random.Generator) -> None:
         self._stream, self._seeded_by = stream, random._generator
+
+    @property
+    def compiled(self) -> bool:
+        """Whether ``compile`` was called."""
+        return self.objective is not None
 
     @property
     def metrics_names(self) -> list[str]:
@@ -324,16 +330,21 @@ class Steps(Layer):
         return flatten_structure(y_pred), labels, weights
 
     def _by_output(self, parts: Any, names: list[str], what: str) -> list[Any]:
-        """One entry per output from a single array, a list by position or a dictionary by name."""
-        if isinstance(parts, dict):
-            missing = [name for name in names if name not in parts] if what == "labels" else []
-            if missing or not set(parts) <= set(names):
-                raise ValueError(f"{self._title} expected {what} for outputs {names}. Received: {list(parts)}")
-            return [parts.get(name) for name in names]
-        found = [None] * len(names) if parts is None else parts if isinstance(parts, list) else [parts]
-        if len(found) != len(names):
-            raise ValueError(f"{self._title} expected {what} for outputs {names}. Received: {len(found)} arrays")
-        return found
+        """One entry per output from a single array, a list by position or a dictionary by name.
+
+        Of labels, there may be only those of the outputs that are compared with any.
+        """
+        given = [None] * len(names) if parts is None else parts if isinstance(parts, dict | list) else [parts]
+        if isinstance(given, list) and len(given) == len(names):
+            return given
+        needed = self._compiled().compared(names) if what == "labels" else []
+        if isinstance(given, dict):
+            fits, by_name, received = set(needed) <= set(given) <= set(names), given, str(list(given))
+        else:
+            fits, by_name, received = len(given) == len(needed), dict(zip(needed, given)), f"{len(given)} arrays"
+        if not fits:
+            raise ValueError(f"{self._title} expected {what} for outputs {names}. Received: {received}")
+        return [by_name.get(name) for name in names]
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tinyconv.layers.base import Layer
@@ -16,7 +17,11 @@ _PLAIN = ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")
 
 
 def summary(
-    model: Any, line_length: int | None = None, expand_nested: bool = False, show_trainable: bool = False
+    model: Any,
+    line_length: int | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
 ) -> list[str]:
     """Lines of a table: layer and type, output shape, parameters; then totals with their memory.
 
@@ -29,13 +34,15 @@ def summary(
         Whether the layers of inner models have rows of their own.
     show_trainable : bool
         Whether a column says which layers are trained: Y, N, or - for layers without weights.
+    layer_range : (str, str), optional
+        Names, or regular expressions for their beginning, of the first and of the last layer to list.
     """
     connections = _connections(model)
     header = ["Layer (type)", "Output Shape", "Param #"]
     header += ["Connected to"] if connections is not None else []
     header += ["Trainable"] if show_trainable else []
     rows = []
-    for layer, depth in _walk(model, expand_nested):
+    for layer, depth in _walk(_between(_listed(model), layer_range), expand_nested):
         row = [_title(layer, depth), _shape(layer), f"{_size(layer.weights):,}" if layer.built else "0 (unbuilt)"]
         row += [connections.get(id(layer), "-") if depth == 0 else "-"] if connections is not None else []
         row += [("Y" if layer.trainable else "N") if layer.weights else "-"] if show_trainable else []
@@ -43,11 +50,27 @@ def summary(
     return [f'Model: "{model.name}"', *_table(header, rows, line_length), *_totals(model)]
 
 
-def _walk(model: Any, expand_nested: bool, depth: int = 0) -> Iterator[tuple[Layer, int]]:
-    for layer in model.layers:
+def _listed(model: Any) -> list[Layer]:
+    """The layers of a model, and operations between them."""
+    return getattr(model, "_rows", model.layers)
+
+
+def _between(layers: list[Layer], names: Sequence[str] | None) -> list[Layer]:
+    """The layers from the first one whose name begins as ``names[0]`` says to the last one for ``names[1]``."""
+    if names is None:
+        return layers
+    found = [[i for i, layer in enumerate(layers) if re.match(name, layer.name)] for name in names]
+    if len(found) != 2 or not all(found):
+        known = [layer.name for layer in layers]
+        raise ValueError(f"layer_range expected two names of layers out of {known}. Received: {names!r}")
+    return layers[found[0][0] : found[1][-1] + 1]
+
+
+def _walk(layers: Iterable[Layer], expand_nested: bool, depth: int = 0) -> Iterator[tuple[Layer, int]]:
+    for layer in layers:
         yield layer, depth
         if expand_nested and hasattr(layer, "layers"):
-            yield from _walk(layer, True, depth + 1)
+            yield from _walk(_listed(layer), True, depth + 1)
 
 
 def _title(layer: Layer, depth: int) -> str:

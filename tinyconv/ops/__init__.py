@@ -1,7 +1,7 @@
 """Differentiable operations, one file per family, forward and backward side by side.
 
-Everything takes tensors, arrays or numbers and gives tensors. Importing this package also gives ``Tensor`` its
-operators and methods (``methods``).
+Everything takes tensors, arrays or numbers and gives tensors; of symbolic tensors it makes nodes of a model's graph
+(``symbolic``). Importing this package also gives ``Tensor`` its operators and methods (``methods``).
 """
 
 from tinyconv.ops.activation import (
@@ -152,7 +152,13 @@ __all__ = [
     "where",
 ]  # fmt: skip
 
+from tinyconv.ops.symbolic import asking_placeholders  # noqa: E402
+
+for _name in __all__:
+    globals()[_name] = asking_placeholders(globals()[_name])
+    globals()[_name].__module__ = __name__  # where pickle finds it
+
 from tinyconv.ops import methods  # noqa: E402  (attaches to Tensor what is defined above)
 from tinyconv.ops import nn as nn  # noqa: E402
 
-methods.attach()
+methods.attach(methods.Tensor)

@@ -41,9 +41,10 @@ def _on_booleans(operation: Any, symbol: str) -> Any:
     """``&``, ``|`` and ``~`` are bitwise for NumPy's integers; tensors have them for booleans, where both agree."""
 
     def method(*operands: Any) -> Tensor:
-        for x in map(np.asarray, operands):
-            if x.dtype != bool:
-                raise TypeError(f"{symbol} is defined for tensors of booleans. Received: dtype {x.dtype}")
+        for x in operands:
+            dtype = np.dtype(x.dtype) if hasattr(x, "dtype") else np.asarray(x).dtype
+            if dtype.kind != "b":
+                raise TypeError(f"{symbol} is defined for tensors of booleans. Received: dtype {dtype}")
         return operation(*operands)
 
     return method
@@ -57,15 +58,15 @@ _UFUNCS: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def attach() -> None:
-    """Give ``Tensor`` its operators, methods and NumPy protocols."""
+def attach(cls: Any) -> None:
+    """Give ``Tensor``, or a class that stands for it in operations, operators, methods and NumPy protocols."""
     for short, name in _OPERATORS.items():
-        setattr(Tensor, f"__{short}__", _operator(getattr(ops, name)))
-        setattr(Tensor, f"__r{short}__", _operator(getattr(ops, name), reflected=True))
+        setattr(cls, f"__{short}__", _operator(getattr(ops, name)))
+        setattr(cls, f"__r{short}__", _operator(getattr(ops, name), reflected=True))
     for short, name in _COMPARISONS.items():
-        setattr(Tensor, f"__{short}__", _operator(getattr(ops, name)))
+        setattr(cls, f"__{short}__", _operator(getattr(ops, name)))
     for name in _METHODS:
-        setattr(Tensor, name, getattr(ops, name))
+        setattr(cls, name, getattr(ops, name))
     attributes: dict[str, Any] = {
         "__neg__": ops.negative, "__pos__": lambda x: x, "__abs__": ops.absolute, "__and__": _operator(_and),
         "__or__": _operator(_or), "__rand__": _operator(_and), "__ror__": _operator(_or), "__invert__": _invert,
@@ -73,7 +74,7 @@ def attach() -> None:
         "reshape": _reshape, "transpose": _transpose, "T": property(ops.transpose, doc="Axes reversed."),
     }  # fmt: skip
     for name, value in attributes.items():
-        setattr(Tensor, name, value)
+        setattr(cls, name, value)
 
 
 def _operator(operation: Any, reflected: bool = False) -> Any:
