@@ -27,6 +27,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_UNREGISTERED = "Custom>"  # before names of classes and functions of users that were not registered
 _names: dict[Any, str] = {}  # registered class or function -> its name in files
 _registered: dict[str, Any] = {}  # "package>Name" -> class or function
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("tinyconv_custom_objects", default=MappingProxyType({}))
@@ -48,9 +49,13 @@ class Configurable(Revised):
     ({'factor': 2.0}, Scale(factor=3.0))
     """
 
+    def _argument(self, name: str) -> Any:
+        """The value of an argument of the constructor, as it is now."""
+        return getattr(self, name)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data that JSON can hold."""
-        return {name: serialize(getattr(self, name)) for name in arguments_of(type(self))}
+        return {name: serialize(self._argument(name)) for name in arguments_of(type(self))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -60,7 +65,7 @@ class Configurable(Revised):
     def __repr__(self) -> str:
         """The class and the arguments that differ from their defaults (names that were made up are left out)."""
         defaults = {k: d for k, d in arguments_of(type(self)).items() if (k, d) != ("name", None)}
-        shown = [f"{k}={getattr(self, k)!r}" for k, d in defaults.items() if not _same(getattr(self, k), d)]
+        shown = [f"{k}={self._argument(k)!r}" for k, d in defaults.items() if not _same(self._argument(k), d)]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -124,6 +129,9 @@ class Registry:
         entry = _find_users(name) or self._entries.get(_key(name))
         if entry is not None:
             return entry
+        if name.startswith(_UNREGISTERED):
+            own = name.removeprefix(_UNREGISTERED)
+            raise ValueError(f"Expected {own!r}, which is not tinyconv's: pass custom_objects={{{own!r}: {own}}}")
         spellings = {**self._spellings, **{_key(users): users for users in (*_registered, *_scope.get())}}
         close = [repr(spellings[key]) for key in difflib.get_close_matches(_key(name), spellings)]
         known = ", ".join(repr(_names[entry]) for entry in dict.fromkeys(self._entries.values()))
@@ -165,7 +173,8 @@ class Registry:
 def register(package: Any = None, name: str | None = None) -> Any:
     """Decorator that makes a user's class or function known to files, under ``"package>name"``.
 
-    Keras calls it ``register_keras_serializable``. Without it, objects of own classes can be used but not saved.
+    Keras calls it ``register_keras_serializable``. Without it, files hold ``"Custom>name"``, and whoever loads them
+    passes ``custom_objects``.
 
     Parameters
     ----------
@@ -219,25 +228,33 @@ def custom_objects(objects: Mapping[str, Any]) -> Iterator[None]:
         _scope.reset(token)
 
 
+def objects_in_scope() -> dict[str, Any]:
+    """What :func:`custom_objects` lets names find here."""
+    return dict(_scope.get())
+
+
 def set_name(entry: Any, name: str) -> None:
     """Let files know a class or function by ``name``, under which a :class:`Registry` finds something equal to it."""
     _names[entry] = name
 
 
 def name_of(entry: Any) -> str:
-    """The name under which files know a class or function.
+    """The name under which files know a class or function; without registration, whoever loads must say what it means.
 
     Raises
     ------
     ValueError
-        When it was not registered.
+        For what has no name, such as a lambda, and for objects whose arguments are not known.
     """
-    if entry not in _names:
+    if entry in _names:
+        return _names[entry]
+    name = getattr(entry, "__name__", "")
+    if not name.isidentifier() or (isinstance(entry, type) and not hasattr(entry, "get_config")):
         raise ValueError(
-            "Only registered classes and functions can be saved: decorate yours with @tinyconv.registry.register(). "
-            f"Received: {entry!r}"
+            "Only functions with a name and classes with get_config can be saved. Own ones are best registered: "
+            f"decorate yours with @tinyconv.registry.register(). Received: {entry!r}"
         )
-    return _names[entry]
+    return f"{_UNREGISTERED}{name}"
 
 
 def serialize(value: Any) -> Any:

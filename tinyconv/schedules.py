@@ -1,7 +1,8 @@
 """Learning-rate schedules: functions of a step number, usable as an optimizer's ``learning_rate``.
 
-An optimizer calls its schedule with the number of updates already done. ``schedule(epoch)`` works as well, so that each
-may be given to ``LearningRateScheduler``, with all lengths in epochs. All numbers are Python floats (float64).
+An optimizer calls its schedule with the number of gradients it has had: of updates, unless it accumulates gradients.
+``schedule(epoch)`` works as well, so that each may be given to ``LearningRateScheduler``, with all lengths in epochs.
+All numbers are Python floats (float64).
 
 Sources: names and formulas of Keras 3; I. Loshchilov and F. Hutter, arXiv 1608.03983 (cosine); L. N. Smith,
 arXiv 1803.09820 (one cycle); P. Goyal et al., arXiv 1706.02677 (warm-up).
@@ -40,7 +41,7 @@ class LearningRateSchedule(Configurable):
     """
 
     def __call__(self, step: int) -> float:
-        """The learning rate after ``step`` updates."""
+        """The learning rate after ``step`` gradients."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv.callbacks import Callback, History, LambdaCallback, LearningRateScheduler, Logs
+from tinyconv.callbacks import (
+    Callback,
+    CallbackList,
+    EarlyStopping,
+    History,
+    LambdaCallback,
+    LearningRateScheduler,
+    Logs,
+)
 
 X, Y = np.random.default_rng(0).normal(size=(10, 3)), np.ones((10, 1))
 
@@ -82,6 +90,33 @@ def test_every_hook_goes_to_all_callbacks_in_order_and_the_facts_come_before_the
         "on_train_begin", *epoch, "on_epoch_end", *epoch, "on_test_begin", *validation, *validation, "on_test_end",
         "on_epoch_end", *epoch, "on_epoch_end", "on_train_end",
     ]  # fmt: skip
+
+
+def test_a_training_loop_of_ones_own(capsys):
+    """As with Keras 3: ``CallbackList(callbacks, add_history=True, add_progbar=True, model=model, epochs=...)``."""
+    tc.set_seed(0)
+    model = tc.Sequential([tc.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    stop = EarlyStopping("loss", mode="max", patience=1)  # a falling loss is no improvement
+    hooks = CallbackList([stop], add_history=True, add_progbar=True, model=model, epochs=9, steps=1)
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    hooks.on_train_begin()
+    for epoch in range(9):
+        hooks.on_epoch_begin(epoch)
+        hooks.on_train_batch_begin(0)
+        logs = {"loss": model.train_on_batch(x, y)}
+        hooks.on_train_batch_end(0, logs)
+        hooks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    hooks.on_train_end(logs)
+    assert model.history.epoch == [0, 1]
+    assert model.history.history["loss"][1] == logs["loss"]
+    assert capsys.readouterr().out.splitlines()[::2] == ["Epoch 1/9", "Epoch 2/9"]
+    assert stop.params["epochs"] == 9
+    own = History()
+    assert list(CallbackList([own], add_history=True)) == [own]
+    assert list(CallbackList(None)) == []
 
 
 def test_a_callback_sets_the_rate_of_the_coming_update_and_reads_the_count():

@@ -50,7 +50,7 @@ def make(kind):
 
 def make_model():
     model = tc.Sequential([tc.layers.Dense(2, activation="softmax", input_shape=(3,))])
-    model.compile(tc.optimizers.SGD(0.1), "categorical_crossentropy", ["acc"])
+    model.compile(tc.optimizers.SGD(0.1, use_ema=True), "categorical_crossentropy", ["acc"])
     return model
 
 

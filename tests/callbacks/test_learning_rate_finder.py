@@ -144,7 +144,18 @@ def test_suggestions_on_a_curve_whose_slope_is_known():
     assert np.log10(curve(losses).suggestion("minimum")) == pytest.approx(decades[losses.argmin()] - 1)
 
 
-@pytest.mark.parametrize("losses", [[], [1.0], [1.0, 0.9], np.linspace(1, 2, 50)])
+@pytest.mark.parametrize("easy", [1, 5])
+def test_easy_first_batches_decide_nothing(easy):
+    """The mean of the first few batches is low by chance; then the loss falls from 3 to 2."""
+    decades = np.linspace(-6, 0, 101)
+    losses = 2 + 1 / (1 + np.exp(4 * (decades + 3))) + np.exp(20 * (decades + 0.5))
+    losses[:easy] = 1.5
+    assert np.log10(curve(losses).suggestion()) == pytest.approx(-3, abs=0.07)
+    lowest = easy + losses[easy:].argmin()
+    assert np.log10(curve(losses).suggestion("minimum")) == pytest.approx(decades[lowest] - 1)
+
+
+@pytest.mark.parametrize("losses", [[], [1.0], [1.0, 0.9], np.linspace(1, 2, 50), np.ones(50)])
 def test_no_suggestion_where_the_loss_never_fell(losses):
     with pytest.raises(ValueError, match="must fall for some steps before it explodes.*Received"):
         curve(losses).suggestion()

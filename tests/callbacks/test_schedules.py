@@ -25,18 +25,19 @@ def make(kind):
     return kind(**{name: ARGUMENTS[name] for name in needed})
 
 
-def make_model(rate=0.05):
+def make_model(rate=0.05, **settings):
     tc.set_seed(0)
     model = tc.Sequential([tc.layers.Dense(1, input_shape=(3,))])
-    model.compile(tc.optimizers.SGD(rate, momentum=0.9), "mse")
+    model.compile(tc.optimizers.SGD(rate, momentum=0.9, **settings), "mse")
     return model
 
 
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 3}], ids=["", "accumulating"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_every_schedule_by_update(kind):
-    direct = make_model(make(kind))
+def test_every_schedule_by_batch(kind, settings):
+    direct = make_model(make(kind), **settings)
     expected = direct.fit(X, Y, 5, epochs=2, verbose=0).history["loss"]
-    wrapped, rates = make_model(), []
+    wrapped, rates = make_model(**settings), []
     spy = LambdaCallback(on_train_batch_begin=lambda *_: rates.append(wrapped.optimizer.learning_rate))
     history = wrapped.fit(X, Y, 5, epochs=2, callbacks=[ScheduleCallback(make(kind)), spy], verbose=0).history
     assert rates == [make(kind)(step) for step in range(8)]

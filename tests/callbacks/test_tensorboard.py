@@ -78,6 +78,23 @@ def test_results_by_update(tmp_path, update_freq, expected):
     assert all(value > 0 for value in curve(train, "epoch_steps_per_second")[1])
 
 
+def test_batches_are_counted_also_where_they_are_no_updates(tmp_path):
+    """With accumulated gradients, also of an earlier fit; and where a ``train_step`` has optimizers of its own."""
+
+    class Own(tc.Sequential):
+        def train_step(self, data):
+            return {"loss": 0.5}
+
+    own = Own([tc.layers.Dense(1, input_shape=(2,))])
+    own.compile()
+    several = tc.Sequential([tc.layers.Dense(1, input_shape=(2,))])
+    several.compile(tc.optimizers.SGD(gradient_accumulation_steps=2), "mse")
+    for name, model, second in (("own", own, [1, 2, 3]), ("several", several, [4, 5, 6])):
+        for folder, steps in ((tmp_path / name / "1", [1, 2, 3]), (tmp_path / name / "2", second)):
+            model.fit(np.ones((6, 2)), np.ones((6, 1)), 2, callbacks=[TensorBoard(folder, update_freq=1)], verbose=0)
+            assert curve(read(folder / "train"), "batch_loss")[0] == steps
+
+
 def test_histograms_of_the_weights(tmp_path):
     model, kept = make_model(), {}
     remember = LambdaCallback(on_epoch_end=lambda epoch, logs: kept.__setitem__(epoch, model.get_weights()))

@@ -212,6 +212,20 @@ def test_interrupted_training_saves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interrupted_before_it_has_begun(monkeypatch, capsys):
+    """Most of the time of ``tinyconv --help`` goes into imports."""
+
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyconv.cli.build_parser", stop)
+    assert main(["info", "model"]) == 130
+    assert capsys.readouterr().err == "tinyconv: interrupted\n"
+    code = "import sys, tinyconv.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment()).stdout
+    assert "tinyconv.cli.networks" not in loaded.split()
+
+
 # --- model files -----------------------------------------------------------------------------------------------
 
 
@@ -270,6 +284,17 @@ def test_convert_to_keras_and_back(trained, tmp_path, digits):
         assert main(["info", target]) == 0
 
 
+def test_files_of_keras_need_h5py(trained, tmp_path, capsys, monkeypatch):
+    """``save`` would write its own format under the name, with a warning: not what was asked for here."""
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.chdir(tmp_path)
+    for command in (["convert", str(trained[0] / "lenet.tinyconv")], ["train", "lenet", "mnist_subset", "--output"]):
+        for name in ("m.h5", "m.keras", "m.weights.h5"):
+            assert main([*command, name]) == 1
+            out, err = capsys.readouterr()
+            assert (out, "pip install h5py" in err, list(tmp_path.iterdir())) == ("", True, [])
+
+
 def test_weights_in_hdf5_are_told_apart_from_models(trained, tmp_path, capsys):
     """By what is in the file, not by its name."""
     h5py = pytest.importorskip("h5py")
@@ -312,6 +337,8 @@ def test_datasets(tmp_path, capsys, monkeypatch):
     found = json.loads(run("datasets", "--json", TINYCONV_HOME=tmp_path).stdout)
     assert {entry["name"] for entry in found} >= {"mnist", "fashion_mnist", "cifar10"}
     assert all(entry["state"] == "missing" and entry["hint"] for entry in found)
+    hints = {entry["name"]: entry["hint"] for entry in found}
+    assert hints["cifar10"].startswith("tinyconv datasets --fetch cifar10 downloads it; or put ")
     monkeypatch.setenv("TINYCONV_HOME", str(tmp_path))
     monkeypatch.setenv("TINYCONV_OFFLINE", "1")
     folder = tmp_path / "datasets" / "fashion_mnist"
@@ -522,6 +549,100 @@ def test_damaged_and_missing_files_are_code_1(tmp_path, capsys):
         main(["--debug", "info", str(tmp_path / "damaged")])
     with pytest.raises(ValueError, match="damaged"):
         main(["info", str(tmp_path / "damaged"), "--debug"])
+
+
+def test_numbers_that_are_none(capsys):
+    for option, text, expected in (
+        ("--epochs", "many", "a whole number >= 1"),
+        ("--limit", "1.5", "a whole number >= 1"),
+        ("--learning-rate", "low", "a number > 0"),
+        ("--scale", "nan", "a number > 0"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["train", "lenet", "mnist_subset", option, text])
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err.endswith(f"{option}: expected {expected}, received {text}\n")
+
+
+def test_one_file_for_two_things(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "lenet", "mnist_subset", "--output", "run", "--history", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "--output, --history and --plot must be different files. Received: run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_images_or_data_sets_do_not_have(capsys):
+    for arguments, message in (
+        (["image.png", "--limit", "3"], "--limit is for --dataset"),
+        (["--dataset", "mnist_subset", "--invert"], "--invert is for image files"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["predict", "model", *arguments])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_images_that_cannot_be_read(trained, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("no image")
+    model = str(trained[0] / "lenet.tinyconv")
+    assert main(["predict", model, str(tmp_path), str(tmp_path / "text.png"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == []
+    assert err.splitlines()[0] == f"tinyconv: error: Expected an image file. Received: {tmp_path}, which is a folder"
+    assert len(err.splitlines()) == 2
+
+
+def test_training_that_fails_is_warned_of(capsys):
+    arguments = ["train", "lenet", "mnist_subset", "--limit", "5", "--epochs", "1", "--learning-rate", "1e30", "--json"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["val_loss"] is None
+    assert "tinyconv: warning: [not_finite] Validation loss is nan in epoch 1. Divide the learning rate" in err
+
+
+def test_training_goes_on_when_its_reader_is_gone(tmp_path):
+    """As in ``tinyconv train ... | head -1``: what it is to write is written."""
+    arguments = ["train", "lenet", "mnist_subset", "--limit", "8", "--epochs", "2", "--optimizer", "adam", "-o", "m"]
+    command, pipe = [sys.executable, "-u", "-m", "tinyconv", *arguments], subprocess.PIPE
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0
+    process.stderr.close()
+    assert tc.load_model(tmp_path / "m").optimizer.iterations == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
+@pytest.mark.parametrize(
+    ("closed", "code", "expected"),
+    [("info m >&-", 0, ""), ("info no 2>&-", 1, ""), ("info m --json >&-", 0, ""), ("--version >&-", 0, "")],
+)
+def test_streams_that_are_closed(closed, code, expected, trained, tmp_path):
+    (tmp_path / "m").write_bytes((trained[0] / "lenet.tinyconv").read_bytes())
+    command = f"{shlex.quote(sys.executable)} -m tinyconv {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, expected, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", ["info m", "--version", "info --help"])
+def test_output_that_cannot_be_written_is_code_1(arguments, trained, tmp_path):
+    (tmp_path / "m").write_bytes((trained[0] / "lenet.tinyconv").read_bytes())
+    command = [sys.executable, "-m", "tinyconv", *arguments.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "tinyconv: error: [Errno 28] No space left on device\n")
+
+
+def test_names_that_the_terminal_cannot_show(trained, tmp_path, digits):
+    (tmp_path / "m").write_bytes((trained[0] / "lenet.tinyconv").read_bytes())
+    (tmp_path / "zw\u00f6lf 12.png").write_bytes(cv2.imencode(".png", digits[0][0])[1].tobytes())
+    images = "zw\u00f6lf 12.png", "no\u00ebl.png"
+    done = run("predict", "m", *images, folder=tmp_path, expect=1, PYTHONIOENCODING="ascii")
+    assert done.stdout.splitlines()[1].startswith("zw?lf 12.png")
+    assert "Received: no\\xebl.png, which does not exist" in done.stderr
 
 
 def test_a_reader_that_stops_early_is_no_error(trained):

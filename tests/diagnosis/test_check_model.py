@@ -133,7 +133,7 @@ def test_inputs_and_notes():
 @pytest.mark.parametrize(
     ("last", "loss", "message"),
     [
-        (L.Dense(3), "categorical_crossentropy", "expects probabilities, but the last layer ends without activation"),
+        (L.Dense(3), "categorical_crossentropy", "The loss categorical_crossentropy expects probabilities, but the"),
         (L.Dense(3, activation="relu"), "sparse_categorical_crossentropy", "ends in relu"),
         (L.Dense(1), "binary_crossentropy", "without activation"),
         (L.Dense(3, activation="softmax"), tc.losses.CategoricalCrossentropy(from_logits=True), "softmax gives prob"),

@@ -94,6 +94,23 @@ def test_rate_that_vanished():
     assert diagnose({"loss": loss, "acc": rising(0.45, 0.81, 5), "lr": gentle}).ok
 
 
+def test_a_rate_that_vanished_was_not_too_high():
+    """A real run: SGD from 0.05 on, a tenth of it in every epoch. The loss stands because the rate is gone."""
+    loss = [0.7222, 0.6872, 0.6849, 0.6847, 0.6846, *[0.6846] * 15]
+    found = diagnose({"loss": loss, "acc": [0.5667] * 20, "learning_rate": 0.05 * 0.1 ** np.arange(20)})
+    assert found.names == ["learning_rate_vanished", "underfitting"]
+
+
+def test_the_learning_rate_comes_before_the_network():
+    """Whoever trains with a wrong rate learns nothing about the size of the network."""
+    for loss in (np.linspace(2.3, 1.9, 20), [2.046, 2.381, 2.331, 2.317, 2.315, 2.32, 2.314]):
+        found = diagnose({"loss": loss, "acc": [0.1] * len(loss)})
+        assert found.names[-1] == "underfitting"
+        assert found.findings[-1].advice.startswith("Mend the learning rate first; then add layers or neurons")
+    alone = diagnose({"loss": falling(2.3, 1.5, 8), "acc": rising(0.1, 0.45, 8)})
+    assert alone.findings[-1].advice.startswith("Add layers or neurons, tune the learning rate")
+
+
 def test_stagnation():
     never = {"loss": [2.303, 2.302, 2.303, 2.302, 2.303, 2.302, 2.303], "acc": [0.1] * 7}
     assert diagnose(never).names == ["stagnation", "underfitting"]

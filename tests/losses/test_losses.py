@@ -452,6 +452,14 @@ def test_bad_labels(labels, received):
         losses.SparseCategoricalCrossentropy()(labels, np.full((2, 3), 1 / 3))
 
 
+def test_one_loss_for_the_whole_batch_has_no_weights():
+    """Keras multiplies it by the mean weight, which is not what weights are for."""
+    loss = losses.LossFunctionWrapper(lambda y_true, y_pred: tc.ops.mean((y_true - y_pred) ** 2), name="total")
+    assert loss([1.0, 2.0], [1.0, 4.0]).item() == 2.0
+    with pytest.raises(ValueError, match="total must give one loss per sample where samples have weights. Received"):
+        loss([1.0, 2.0], [1.0, 4.0], sample_weight=[1.0, 3.0])
+
+
 @pytest.mark.parametrize("w", [np.ones(3), np.ones((4, 2, 3)), np.ones((1, 4))])
 def test_bad_weights(w):
     with pytest.raises(ValueError, match="mean_squared_error expected sample_weight of shape"):

@@ -110,14 +110,22 @@ def test_a_users_object_must_be_of_the_right_kind():
         losses.get("Odd")
 
 
-def test_what_is_not_registered_cannot_be_saved():
+def test_what_is_not_registered_is_named_for_custom_objects():
     class Unknown(losses.Loss):
         pass
 
-    with pytest.raises(ValueError, match="Only registered classes"):
-        registry.serialize(Unknown())
-    with pytest.raises(ValueError, match="Only registered classes"):
-        registry.serialize({"f": [lambda x: x]})
+    plain = registry.serialize(Unknown())
+    assert plain["class_name"] == "Custom>Unknown"
+    with registry.custom_objects({"Unknown": Unknown}):
+        assert type(losses.get(plain)) is Unknown
+    with pytest.raises(ValueError, match="Expected 'Unknown', .* pass custom_objects={'Unknown': Unknown}"):
+        losses.get(plain)
+
+
+def test_what_has_no_name_or_no_arguments_cannot_be_saved():
+    for value in (lambda x: x, type("Plain", (), {})):
+        with pytest.raises(ValueError, match="Only functions with a name and classes with get_config can be saved"):
+            registry.serialize({"f": [value]})
 
 
 def test_serialize_converts_containers_and_arrays():

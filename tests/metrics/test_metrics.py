@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 import tinyconv as tc
 from tinyconv import losses, metrics
 from tinyconv.metrics.crossentropy import resolve_crossentropy
-from tinyconv.registry import serialize
+from tinyconv.registry import register, serialize
 
 PRIVATE = (metrics.Metric, metrics.MeanMetricWrapper, metrics.Mean, metrics.Sum, metrics.MeanIoU)
 CLASSES = {
@@ -546,6 +546,11 @@ class TruePositivesOfKeras(metrics.Metric):
     def result(self):
         return self.true_positives
 
+    def reset_state(self):
+        """Keras's guides reset each variable by hand, and Keras calls this only once they are there."""
+        self.true_positives.assign(0.0)
+        self.calls.assign([1.0, 1.0])
+
 
 @weighted
 def test_variables_of_metrics(weighted):
@@ -560,6 +565,31 @@ def test_variables_of_metrics(weighted):
     metric.reset_state()
     assert metric.result().item() == 0.0
     assert metric.calls.tolist() == [1.0, 1.0]
+
+
+def test_variables_are_made_anew_by_their_initializers():
+    metric = metrics.Metric("plain")
+    ones = metric.add_weight((2,), "ones")
+    ones.assign_add(3.0)
+    metric.reset_state()
+    assert ones.tolist() == [1.0, 1.0]
+
+
+def test_mistakes_in_reset_state_show():
+    class Wrong(metrics.Metric):
+        def reset_state(self):
+            self.totall += 1
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            pass
+
+        def result(self):
+            return 0.0
+
+    model = tc.Sequential([tc.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse", [Wrong("wrong")])
+    with pytest.raises(AttributeError, match="totall"):
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0)
 
 
 def test_metrics_of_users_in_training():
@@ -589,6 +619,22 @@ def test_wrappers_are_saved_by_the_name_of_their_function():
         again = metrics.get(json.loads(json.dumps(serialize(wrapper))))
         assert again.name == "own"
         assert again(np.eye(4)[y], p) == wrapper(np.eye(4)[y], p)
+
+
+def test_functions_keep_their_names_in_files(tmp_path):
+    """Files say ``package>name``; results are called by the name alone, before and after."""
+
+    @register("tests")
+    def own_gap(y_true, y_pred):
+        return abs(y_true - y_pred)
+
+    model = tc.Sequential([tc.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse", [own_gap])
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    found = model.evaluate(x, y, return_dict=True)
+    assert list(found) == ["loss", "own_gap"]
+    model.save(tmp_path / "m.tc")
+    assert tc.load_model(tmp_path / "m.tc").evaluate(x, y, return_dict=True) == found
 
 
 LOSSES = {  # as metrics: the loss of the same settings is the oracle

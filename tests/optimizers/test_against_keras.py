@@ -61,6 +61,14 @@ CASES = {
     "accumulation and clipnorm": (
         SGD(0.1, clipnorm=0.02, gradient_accumulation_steps=2), 1.870023, [0.293262, -0.106868, -1.177501]
     ),
+    "accumulation and a schedule, which counts gradients": (
+        SGD(schedules.ExponentialDecay(0.5, 4, 0.5), gradient_accumulation_steps=2),
+        1.627986, [0.105211, -0.086985, -1.009332],
+    ),
+    "accumulation, nadam and a schedule": (
+        Nadam(schedules.PolynomialDecay(0.5, 8, 0.01), gradient_accumulation_steps=3),
+        1.315729, [-0.185093, 0.107523, -0.596335],
+    ),
     "average": (SGD(0.1, use_ema=True, ema_momentum=0.8), 1.675924, [0.176787, -0.093932, -1.073962]),
     "average that overwrites": (
         SGD(0.1, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=3), 1.783205, [0.232721, -0.098735, -1.125093]

@@ -252,11 +252,27 @@ class Halve(L.Layer):
         return x / 2
 
 
-def test_an_unregistered_class_cannot_be_saved_and_the_message_says_how(path):
-    model = tc.Sequential([Halve(input_shape=(3,))])
-    with pytest.raises(ValueError, match="registry.register.*Halve"):
-        model.save(path)
-    assert list(path.parent.iterdir()) == []
+def halved_difference(y, p):
+    return (y - p) ** 2 / 2
+
+
+def test_what_is_not_registered_is_saved_and_loads_with_custom_objects(path):
+    """Also the loss, which the first batch after loading needs."""
+    model = tc.Sequential([Halve(input_shape=(3,)), L.Dense(1)])
+    model.compile("sgd", halved_difference, metrics=[halved_difference])
+    x, y = np.ones((4, 3)), np.zeros((4, 1))
+    model.fit(x, y, verbose=0)
+    model.save(path)
+    with pytest.raises(ValueError, match=r"pass custom_objects=\{'Halve': Halve\}"):
+        tc.load_model(path)
+    known = {"Halve": Halve, "halved_difference": halved_difference}
+    loaded = tc.load_model(path, known)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    assert loaded.fit(x, y, verbose=0).history == model.fit(x, y, verbose=0).history
+
+
+def test_a_lambda_cannot_be_saved_and_the_message_says_how(path):
     model = tc.Sequential([L.Dense(1, input_shape=(3,))])
     model.compile("sgd", lambda y, p: (y - p) ** 2)
     with pytest.raises(ValueError, match="registry.register.*lambda"):

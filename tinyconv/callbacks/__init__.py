@@ -4,6 +4,7 @@ Names, arguments and the order of the hooks are those of Keras 3; of Keras 2, ``
 ``epsilon`` of ``ReduceLROnPlateau`` are accepted.
 """
 
+from tinyconv.callbacks.averages import SwapEMAWeights
 from tinyconv.callbacks.backup import BackupAndRestore
 from tinyconv.callbacks.base import BaseLogger, Callback, CallbackList, LambdaCallback, Logs
 from tinyconv.callbacks.checkpoint import ModelCheckpoint
@@ -22,6 +23,6 @@ from tinyconv.callbacks.training_monitor import TrainingMonitor
 __all__ = [
     "BackupAndRestore", "BaseLogger", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History",
     "LambdaCallback", "LearningRateFinder", "LearningRateScheduler", "Logs", "ModelCheckpoint", "MonitorCallback",
-    "ProgressBar", "ReduceLROnPlateau", "ScheduleCallback", "TensorBoard", "TerminateOnNaN", "TrainingMonitor",
-    "check_verbose", "find_learning_rate", "is_interactive",
+    "ProgressBar", "ReduceLROnPlateau", "ScheduleCallback", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+    "TrainingMonitor", "check_verbose", "find_learning_rate", "is_interactive",
 ]  # fmt: skip

@@ -201,6 +201,16 @@ class CallbackList:
 
     As a context manager it lets all callbacks close what they opened, also when training was interrupted.
 
+    Parameters
+    ----------
+    callbacks : iterable of Callback
+    model : Model, optional
+        What they watch.
+    params : dict, optional
+        Facts of the run, for their ``set_params``; they may also be given as keywords: ``epochs=3, verbose=1``.
+    add_history, add_progbar : bool
+        Also record the results, as ``model.history``; also show progress.
+
     Examples
     --------
     >>> from tinyconv.callbacks import CallbackList, History, Logs
@@ -212,12 +222,28 @@ class CallbackList:
     """
 
     def __init__(
-        self, callbacks: Iterable[Callback] = (), model: Any = None, params: dict[str, Any] | None = None
+        self,
+        callbacks: Iterable[Callback] | None = (),
+        model: Any = None,
+        params: dict[str, Any] | None = None,
+        *,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        **facts: Any,
     ) -> None:
+        from tinyconv.callbacks.history import History
+        from tinyconv.callbacks.progress import ProgressBar
+
+        needed = {"epochs": 1, "steps": None, "samples": None, "verbose": 1} if add_progbar else {}
         self.callbacks: list[Callback] = []
-        self.model, self.params = model, {} if params is None else params
-        for callback in callbacks:
+        self.model, self.params = model, {**needed, **(params or {}), **facts}
+        for callback in callbacks or ():
             self.add(callback)
+        for kind, wanted in ((History, add_history), (ProgressBar, add_progbar)):
+            if wanted and not any(isinstance(callback, kind) for callback in self.callbacks):
+                self.add(kind())
+        if model is not None and add_history:
+            model.history = next(callback for callback in self.callbacks if isinstance(callback, History))
 
     def add(self, callback: Callback) -> None:
         """Put a callback behind the others."""

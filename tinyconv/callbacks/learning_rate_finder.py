@@ -143,8 +143,8 @@ class LearningRateFinder(Callback):
         Parameters
         ----------
         method : {"steepest", "minimum"}
-            Where the smoothed loss falls most per decade of the rate, measured over a tenth of the trial and without
-            its first tenth, where the mean is still noisy; or a tenth of the rate with the lowest smoothed loss.
+            Where the smoothed loss falls most per decade of the rate, measured over a tenth of the trial; or a tenth of
+            the rate with the lowest smoothed loss. Not in the first tenth, where the mean is still noisy.
 
         Raises
         ------
@@ -154,19 +154,18 @@ class LearningRateFinder(Callback):
         if method not in ("steepest", "minimum"):
             raise ValueError(f"method must be 'steepest' or 'minimum'. Received: {method!r}")
         rates, losses = np.array(self.learning_rates), np.array(self.smoothed_losses)
-        lowest = int(losses.argmin()) if len(losses) else 0
         half = max(len(losses) // 20, 1)
-        middles = np.arange(max(len(losses) // 10, half), min(lowest, len(losses) - 1 - half) + 1)
-        if not len(middles):
+        first, last = max(len(losses) // 10, half), len(losses) - 1 - half
+        lowest = first + int(losses[first:].argmin()) if last >= first else 0
+        middles = np.arange(first, min(lowest, last) + 1)
+        before, after = middles - half, middles + half
+        falls = (losses[after] - losses[before]) / np.log10(rates[after] / rates[before])
+        if not (falls < 0).any():
             raise ValueError(
                 "The loss must fall for some steps before it explodes: make more steps, or start at a smaller rate. "
                 f"Received: {len(losses)} steps, the lowest loss at step {lowest}"
             )
-        if method == "minimum":
-            return float(rates[lowest] / 10)
-        fall = losses[middles + half] - losses[middles - half]
-        decades = np.log10(rates[middles + half] / rates[middles - half])
-        return float(rates[middles[(fall / decades).argmin()]])
+        return float(rates[lowest] / 10 if method == "minimum" else rates[middles[falls.argmin()]])
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """The smoothed loss against the learning rate, with the suggestion marked where there is one.

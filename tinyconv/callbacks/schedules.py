@@ -57,7 +57,7 @@ class LearningRateScheduler(Callback):
 
 
 class ScheduleCallback(Callback):
-    """Sets the learning rate before every update to ``schedule(updates already done)``, or per epoch.
+    """Sets the learning rate before every batch to ``schedule(batches so far)``, or per epoch.
 
     Any schedule of ``tinyconv.schedules`` fits. With ``per="batch"`` training is the same as with the schedule as the
     optimizer's ``learning_rate``; but the optimizer keeps a number, which other callbacks may read and files store.
@@ -67,7 +67,7 @@ class ScheduleCallback(Callback):
     ----------
     schedule : LearningRateSchedule, its configuration, or callable from int to float
     per : {"batch", "epoch"}
-        What the schedule counts: updates (also those of earlier training), or epochs from 0.
+        What the schedule counts: batches (also those of earlier training), or epochs from 0.
     verbose : int
         1 prints the rate at the start of every epoch.
 
@@ -89,15 +89,15 @@ class ScheduleCallback(Callback):
         self.per, self.verbose = one_of("per", per, ("batch", "epoch")), verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Set the rate of the coming epoch, or of its first update."""
-        rate = self._set(epoch if self.per == "epoch" else self.model.optimizer.iterations)
+        """Set the rate of the coming epoch, or of its first batch."""
+        rate = self._set(epoch if self.per == "epoch" else self.model.optimizer._received)
         if self.verbose:
             announce(f"Epoch {epoch + 1}: ScheduleCallback setting learning rate to {rate}.")
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Set the rate of the coming update."""
+        """Set the rate of the coming batch."""
         if self.per == "batch":
-            self._set(self.model.optimizer.iterations)
+            self._set(self.model.optimizer._received)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Record the rate beside the results."""

@@ -1,7 +1,7 @@
 """``TensorBoard``: event files for the program of that name. The package ``tensorboard`` writes them.
 
 Folders, tags and steps are those of Keras 3: ``train`` and ``validation``; ``epoch_<result>`` by epoch,
-``batch_<result>`` and ``evaluation_<result>_vs_iterations`` by update, ``<layer>/<weight>/histogram`` by epoch.
+``batch_<result>`` by batch, ``evaluation_<result>_vs_iterations`` by update, ``<layer>/<weight>/histogram`` by epoch.
 """
 
 from __future__ import annotations
@@ -89,12 +89,14 @@ class TensorBoard(Callback):
             integer("update_freq", update_freq)
         self._writers: dict[str, Any] = {}
         self._graph_is_due = False
-        self._epoch_start = self._last = 0.0, 0  # time and number of updates
+        self._batches = 0
+        self._epoch_start = self._last = 0.0, 0  # time and number of batches
 
     # --- hooks -------------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the log and write the graph."""
+        self._batches = 0
         self._writer("train")
         self._graph_is_due = self.write_graph
         if self.model.built:
@@ -102,19 +104,21 @@ class TensorBoard(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the clock."""
-        self._epoch_start = self._last = time.perf_counter(), self.model.optimizer.iterations
+        if not self._batches:  # since on_train_begin, a backup may have been restored
+            self._batches = self.model.optimizer._received
+        self._epoch_start = self._last = time.perf_counter(), self._batches
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Write results by update, if it is time."""
+        """Write results by batch, if it is time."""
         self._write_graph()
-        updates = self.model.optimizer.iterations
-        if self.update_freq == "epoch" or updates % (1 if self.update_freq == "batch" else int(self.update_freq)):
+        self._batches += 1
+        if self.update_freq == "epoch" or self._batches % (1 if self.update_freq == "batch" else int(self.update_freq)):
             return
         results = dict(logs or {})
         if self.write_steps_per_second:
             results["steps_per_second"] = self._speed(self._last)
-            self._last = time.perf_counter(), updates
-        self._write_scalars("train", {f"batch_{name}": value for name, value in results.items()}, updates)
+            self._last = time.perf_counter(), self._batches
+        self._write_scalars("train", {f"batch_{name}": value for name, value in results.items()}, self._batches)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write results by epoch, and the weights if it is time."""
@@ -191,9 +195,9 @@ class TensorBoard(Callback):
             self._write("train", graph_def=graph.SerializeToString())
 
     def _speed(self, since: tuple[float, int]) -> float:
-        """Updates per second since a time, when there were so many updates."""
-        start, updates = since
-        return (self.model.optimizer.iterations - updates) / max(time.perf_counter() - start, 1e-9)
+        """Batches per second since a time, when there were so many batches."""
+        start, batches = since
+        return (self._batches - batches) / max(time.perf_counter() - start, 1e-9)
 
 
 def _import(name: str) -> Any:

@@ -7,15 +7,15 @@ Exit codes: 0 it worked; 1 a check failed, or a file is missing or damaged; 2 wr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tinyconv
-from tinyconv.cli import commands
 from tinyconv.cli.common import FAILED, INTERRUPTED, UsageError, summarize
 
 __all__ = ["main"]
@@ -31,20 +31,24 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; ``arguments`` are those of the process by default. Returns the exit code."""
-    parser = build_parser()
-    args = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # tables have lines that a terminal may lack
+    output, errors = _Output(sys.stdout or io.StringIO()), sys.stderr or io.StringIO()  # None: it was closed
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):  # type: ignore[type-var]
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; what goes wrong is one line on stderr, and an exit code."""
+    args = argparse.Namespace(debug=False)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
-            code = args.run(args)
-        sys.stdout.flush()
-    except UsageError as error:
-        args.parser.error(str(error))
-    except BrokenPipeError:  # `tinyconv info model | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        try:
+            build_parser().parse_args(arguments, args)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]
+                code = args.run(args)
+        except UsageError as error:
+            args.parser.error(str(error))
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("tinyconv: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -56,12 +60,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(code or 0)
 
 
+class _Output:
+    """Standard output whose reader may go away, as in ``tinyconv train ... | head``: the command goes on, unheard."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # tables have lines that a terminal may lack
+
+    def write(self, text: str) -> int:
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable[..., Any], *arguments: str) -> None:
+        try:
+            do(*arguments)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     print(f"tinyconv: warning: {message}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
+    from tinyconv.cli import commands  # takes a moment, in which Ctrl-C may come
+
     parser = argparse.ArgumentParser(
         prog="tinyconv", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -62,10 +62,9 @@ def positive(text: str) -> int:
     >>> positive("3")
     3
     """
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, received {text}")
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, received {text}")
+    return int(text)
 
 
 def rate(text: str) -> float:
@@ -74,10 +73,10 @@ def rate(text: str) -> float:
     >>> rate("0.01")
     0.01
     """
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number > 0, received {text}")
-    return number
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number > 0, received {text}")
 
 
 # --- output ----------------------------------------------------------------------------------------------------
@@ -164,7 +163,11 @@ def check_picture(option: str, path: Path) -> None:
 
 
 def check_model_name(option: str, path: Path) -> None:
-    """Raise early when ``path`` ends in a format that is not that of the model files written here."""
+    """Raise early when ``path`` ends in a format that is not written here, or not without a package that is missing."""
+    if path.suffix.lower() in (".h5", ".hdf5", ".keras"):
+        from tinyconv.interop import hdf5
+
+        hdf5.require_h5py()
     if path.suffix.lower() in OF_OTHERS:
         raise UsageError(
             f"{option} must end in .safetensors, .weights.h5, .h5, .keras, or in what is no other format's, such as "

@@ -44,13 +44,19 @@ def show(args: argparse.Namespace) -> None:
             datasets.fetch(args.fetch)
     found = datasets.status()
     if args.json:
-        print_json([{**vars(entry), "hint": entry.hint} for entry in found])
+        print_json([{**vars(entry), "hint": _hint(entry)} for entry in found])
         return
     rows = [[e.name, e.state, as_size(e.size) if e.size else "", str(e.folder)] for e in found]
     print_table(["name", "state", "size", "folder"], rows)
     for entry in found:
         if entry.hint:
-            print(f"\n{entry.name}: {entry.hint}")
+            print(f"\n{entry.name}: {_hint(entry)}")
+
+
+def _hint(entry: Any) -> str:
+    """What to do next, as a command where one does it."""
+    fetched = entry.hint and entry.downloads
+    return f"tinyconv datasets --fetch {entry.name} downloads it; or {entry.by_hand}" if fetched else entry.hint
 
 
 def load_images(name: str, split: str, data_format: str, scale: float, limit: int | None = None) -> Images:

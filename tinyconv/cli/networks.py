@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def add_train(commands: Any) -> None:
     parser.add_argument("network", choices=NETWORKS, metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("dataset", choices=datasets.IMAGES, metavar="DATASET", help=", ".join(datasets.IMAGES))
     parser.add_argument("-e", "--epochs", type=positive, default=10, metavar="N", help="passes over the data (10)")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", metavar="NAME", help=", ".join(OPTIMIZERS))
+    parser.add_argument(
+        "--optimizer", choices=OPTIMIZERS, default="sgd", metavar="NAME", help=f"{', '.join(OPTIMIZERS)} (sgd)"
+    )
     parser.add_argument("--learning-rate", type=rate, metavar="RATE", help="step size (the optimizer's default)")
     parser.add_argument("--seed", type=int, default=42, help="makes the run repeatable (42)")
     _add_data(parser, "training and test images")
@@ -69,14 +72,7 @@ def add_train(commands: Any) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train, save, report."""
-    if args.output:
-        check_model_name("--output", args.output)
-    if args.plot:
-        check_picture("--plot", args.plot)
-    for path in filter(None, (args.output, args.history, args.plot)):
-        check_target(path)
-    if args.seed < 0:
-        raise UsageError(f"--seed must be >= 0. Received: {args.seed}")
+    _check(args)
     import tinyconv as tc
 
     tc.set_seed(args.seed)
@@ -98,6 +94,9 @@ def train(args: argparse.Namespace) -> None:
     ).history  # fmt: skip
     seconds = time.perf_counter() - start
     files = _write_results(args, model, history)
+    for finding in tc.diagnose(history).findings:
+        if finding.level == "warning":
+            warnings.warn(str(finding), stacklevel=2)
     result = {
         "network": args.network, "dataset": args.dataset, "images": len(data.x), "epochs": args.epochs,
         "seconds": round(seconds, 3), **{name: values[-1] for name, values in history.items()}, **files,
@@ -106,6 +105,21 @@ def train(args: argparse.Namespace) -> None:
         print_json(result)
         return
     print_facts({"seconds": f"{seconds:.1f}", "accuracy on the test images": f"{result['val_accuracy']:.4f}", **files})
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise before the work, not after it."""
+    if args.output:
+        check_model_name("--output", args.output)
+    if args.plot:
+        check_picture("--plot", args.plot)
+    paths = [path for path in (args.output, args.history, args.plot) if path]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"--output, --history and --plot must be different files. Received: {paths[0]}")
+    for path in paths:
+        check_target(path)
+    if args.seed < 0:
+        raise UsageError(f"--seed must be >= 0. Received: {args.seed}")
 
 
 def _write_results(args: argparse.Namespace, model: Any, history: dict[str, list[float]]) -> dict[str, Path]:
@@ -206,6 +220,10 @@ def predict(args: argparse.Namespace) -> int | None:
     """Print the most probable classes of every image."""
     if bool(args.images) == (args.dataset is not None):
         raise UsageError("expected either image files or --dataset")
+    if args.images and args.limit:
+        raise UsageError("--limit is for --dataset. Received: image files")
+    if args.dataset and args.invert:
+        raise UsageError(f"--invert is for image files. Received: --dataset {args.dataset}")
     model = load(args.model)
     if args.dataset is not None:
         with quiet(args.json):
@@ -216,6 +234,8 @@ def predict(args: argparse.Namespace) -> int | None:
         sources, x = _read_images(args, model)
         failed, truth = len(sources) < len(args.images), []
     if not sources:
+        if args.json:
+            print_json([])
         return FAILED
     outputs = model.predict(x, batch_size=args.batch_size)
     if np.ndim(outputs) != 2:
@@ -270,6 +290,8 @@ def _read_image(path: Path, depth: int, height: int, width: int) -> np.ndarray:
 
     if depth not in (1, 3):
         raise ValueError(f"Expected a model for grey or colour images. Received: one with {depth} channels")
+    if path.is_dir():
+        raise ValueError(f"Expected an image file. Received: {path}, which is a folder")
     cv2 = opencv()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said once
     image = tc.preprocessing.load_img(path, "grayscale" if depth == 1 else "rgb")

@@ -104,7 +104,7 @@ def diagnose(history: Any, acceptable: float | None = None) -> Diagnosis:
     learning_rate_vanished         the rate fell to 2.5e-6 or below, while the loss stands still
     stagnation                     the mean training loss of the last quarter of at least 6 epochs is within 1 % of that
                                    of the quarter before, though training has not succeeded
-    underfitting                   training has not succeeded (and none of the above explains it away)
+    underfitting                   training has not succeeded (and the loss did not diverge)
     overfitting                    training has succeeded, but the end of the validation loss is 10 % above its
                                    minimum, 3 epochs or more ago, while the training loss fell; or validation accuracy
                                    is more than 0.1 below training accuracy; or, without accuracies, the validation loss
@@ -213,6 +213,7 @@ def _learning_rate(c: _Curves, before: list[Finding]) -> Iterator[Finding]:
                 f"The learning rate fell from {c.rate[0]:.3g} to {c.rate[-1]:.3g}; training loss stands at {end:.4g}",
                 "Such steps no longer change the weights: drop the rate less often or by a larger factor",
             )
+            return
     fifth = max(1, round(0.2 * (c.n - 1)))
     lowest = int(c.loss.argmin())
     if c.n >= 5 and lowest < fifth and end > low + 0.02 * abs(low) and not c.trained_well:
@@ -283,11 +284,13 @@ def _underfitting(c: _Curves, before: list[Finding]) -> Iterator[Finding]:
     if c.acc is None:
         what += f", {c.end(c.loss) / c.loss[0]:.0%} of the first epoch's"
     together = c.val_loss is not None and c.n >= 5 and _still_falling(c.loss) and _still_falling(c.val_loss)
+    rate = any(finding.name.startswith("learning_rate") for finding in before)
+    first = "Mend the learning rate first; then add" if rate else "Train for longer; then add" if together else "Add"
+    tune = "" if rate else " tune the learning rate,"
     yield Finding(
         "underfitting",
         what + (", and both losses still fall together" if together else ""),
-        ("Train for longer; then add" if together else "Add") + " layers or neurons, tune the learning rate, clean the "
-        "data; more data will not help",
+        f"{first} layers or neurons,{tune} clean the data; more data will not help",
     )
 
 

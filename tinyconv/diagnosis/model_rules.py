@@ -102,7 +102,7 @@ def _loss_findings(node: Node, loss: Any) -> Iterator[Finding]:
     logits = bool(getattr(loss, "from_logits", False))
     problem = advice = ""
     if last == "softmax" and units == 1:
-        problem, advice = "softmax over a single unit is always 1", "Use sigmoid with binary_crossentropy, or two units"
+        problem, advice = "Softmax over a single unit is always 1", "Use sigmoid with binary_crossentropy, or two units"
     elif kind is None:
         if last in ("softmax", "sigmoid") and type(loss).__name__ == "MeanSquaredError":
             text = f"Mean squared error behind {last}"
@@ -110,21 +110,21 @@ def _loss_findings(node: Node, loss: Any) -> Iterator[Finding]:
             yield Finding("loss_choice", text, advice, "note", node.name)
         return
     elif logits and last in ("softmax", "sigmoid"):
-        problem = f"{name} expects scores (from_logits=True), but {last} gives probabilities"
+        problem = f"The loss {name} expects scores (from_logits=True), but {last} gives probabilities"
         advice = "Leave out one of them"
     elif not logits and last in ("linear", "relu", "tanh", "elu", "selu", "leaky_relu"):
         right = "sigmoid" if kind == "binary" else "softmax"
         ends = "without activation" if last == "linear" else f"in {last}"
-        problem = f"{name} expects probabilities, but the last layer ends {ends}"
+        problem = f"The loss {name} expects probabilities, but the last layer ends {ends}"
         advice = f'End in activation="{right}"' + (", or pass from_logits=True to the loss" if last == "linear" else "")
     elif kind == "binary" and last == "softmax" and isinstance(units, int) and units > 2:
-        problem = f"{name} treats {units} classes of a softmax as independent labels"
+        problem = f"The loss {name} treats {units} classes of a softmax as independent labels"
         advice = "Use categorical_crossentropy (or sigmoid, if several labels may be right)"
     elif kind == "categorical" and last == "sigmoid":
-        problem = f"{name} expects probabilities that sum to 1, but sigmoid treats {units} units independently"
+        problem = f"The loss {name} expects probabilities that sum to 1, but sigmoid treats {units} units independently"
         advice = "Use softmax, or binary_crossentropy for labels that may be right together"
     if problem:
-        yield Finding("loss_mismatch", problem[0].upper() + problem[1:], advice, layer=node.name)
+        yield Finding("loss_mismatch", problem, advice, layer=node.name)
 
 
 def _crossentropy(loss: Any) -> str | None:

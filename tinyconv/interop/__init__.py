@@ -25,8 +25,8 @@ def load_keras(path: Any, custom_objects: dict[str, Any] | None = None, compile:
     custom_objects : dict of str to class or function, optional
         Own classes by name.
     compile : bool
-        Whether to compile the model as it was compiled. Keras 3's optimizers go on where they stood, but for Nadam, and
-        Adam and RMSprop with ``amsgrad``, ``momentum`` or ``centered``, which begin afresh.
+        Whether to compile the model as it was compiled. Keras 3's optimizers go on where they stood; those of Keras 2
+        begin afresh, with a warning.
 
     Raises
     ------

@@ -19,23 +19,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyconv import registry
-from tinyconv.interop import hdf5, keras_config, keras_weights
+from tinyconv.interop import hdf5, keras_config, keras_optimizers, keras_weights
 from tinyconv.models import Model
-from tinyconv.models.weights import Stored
 
 _ENTRY = "tinyconv"  # attribute, or name in the archive, of tinyconv's own description
 _STATE = "tinyconv_optimizer"  # group of the optimizer's state
 _WEIGHTS, _CONFIG = "model.weights.h5", "config.json"
 _MOST_TEXT = 64 * 2**20  # bytes of a description
 _BEST_COMPRESSION = 1032
-
-# What these optimizers, with their usual settings, keep of each weight in Keras 3, in its order.
-_SLOTS = {
-    "SGD": ("velocity",), "Adam": ("m", "v"), "AdamW": ("m", "v"), "Adamax": ("m", "u"), "Lion": ("m",),
-    "RMSprop": ("square",), "Adagrad": ("accumulator",), "Adadelta": ("square", "step_square"),
-    "Ftrl": ("accumulator", "linear"),
-}  # fmt: skip
+_MOST_PACKED = 20  # times larger than the file that holds them may weights be: Keras does not pack them at all
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"  # how the files begin
 
@@ -132,7 +124,7 @@ def reading(path: Path) -> Iterator[Contents]:
         with zipfile.ZipFile(path) as archive:
             own = _parsed(_read(archive, f"{_ENTRY}.json", _MOST_TEXT))
             config = _parsed(_read(archive, _CONFIG, _MOST_TEXT))
-            weights = _read(archive, _WEIGHTS)
+            weights = _read(archive, _WEIGHTS, max(_MOST_TEXT, _MOST_PACKED * Path(path).stat().st_size))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"{path} is not a Keras file, or it is damaged: {error}") from error
     if weights is None:
@@ -198,7 +190,7 @@ def make_model(contents: Contents) -> Model:
 def compile_as_stored(model: Model, contents: Contents) -> None:
     """Compile with what Keras stored; with a warning, leave the model as it is where that is not understood.
 
-    The state of most of Keras 3's optimizers is taken over, so that training goes on; others begin afresh.
+    The state of Keras 3's optimizers is taken over, so that training goes on where it stopped.
     """
     training = contents.training
     if not training:
@@ -207,58 +199,8 @@ def compile_as_stored(model: Model, contents: Contents) -> None:
         keys = "loss", "metrics", "weighted_metrics", "loss_weights"
         given = {key: keras_config.plain(training.get(key)) for key in keys}
         optimizer = keras_config.plain(training.get("optimizer", training.get("optimizer_config")))
-        model.compile(optimizer=_known_arguments(optimizer), **given)
+        model.compile(optimizer=keras_optimizers.known_arguments(optimizer), **given)
     except (ValueError, TypeError, KeyError) as error:
         warnings.warn(f"{model._title} was not compiled as in its file, do so by hand: {error}", stacklevel=4)
         return
-    _restore_optimizer(model, _optimizer_arrays(contents.file))
-
-
-def _optimizer_arrays(file: Any) -> list[Stored]:
-    """Iterations, learning rate (unless a schedule gives it) and slots, variable by variable: the order of Keras 3."""
-    if "optimizer_weights" in file:
-        if not (hdf5.attribute(file, "keras_version") or "").startswith("3"):
-            return []  # Keras 2 wrote slot by slot
-        group = hdf5.child(file, "optimizer_weights")
-        return [hdf5.stored(group, name) for name in hdf5.names(group, "weight_names")]
-    if "optimizer" in file and "vars" in file["optimizer"]:
-        group = hdf5.child(file, "optimizer/vars")
-        return [hdf5.stored(group, name) for name in sorted(group, key=int)]
-    return []
-
-
-def _restore_optimizer(model: Model, arrays: list[Stored]) -> None:
-    """Let the optimizer go on where Keras's stood, if its state is known to mean the same here."""
-    optimizer, weights = model.optimizer, model.trainable_weights
-    names = optimizer.slot_names
-    known = names in ((), _SLOTS.get(type(optimizer).__name__))
-    slots = [(weight, name) for weight in weights for name in names]
-    own = arrays[len(arrays) - len(slots) :]
-    if not known or [array.shape for array in own] != [weight.shape for weight, _ in slots]:
-        return
-    if any(array.shape for array in arrays[: -len(slots) or None]) or len(arrays) - len(slots) not in (1, 2):
-        return
-    optimizer.build(weights)
-    state = optimizer.get_state()
-    state["iterations"] = arrays[0].read()
-    if "learning_rate" in state and len(arrays) - len(slots) == 2:
-        state["learning_rate"] = arrays[1].read()
-    place = {id(weight): number for number, weight in enumerate(weights)}
-    for (weight, name), array in zip(slots, own, strict=True):
-        state[f"{name}/{place[id(weight)]}"] = array.read()
-    optimizer.set_state(state)
-
-
-def _known_arguments(optimizer: Any) -> Any:
-    """An optimizer's configuration without what tinyconv does not know, as far as it has no effect."""
-    from tinyconv import optimizers
-
-    if not isinstance(optimizer, dict):
-        return optimizer
-    known = set(registry.arguments_of(type(optimizers.get(str(optimizer.get("class_name"))))))
-    without_effect = {"ema_momentum", "jit_compile", "is_legacy_optimizer", "name"}
-    config = optimizer.get("config", {})
-    unknown = {k: v for k, v in config.items() if k not in known | without_effect and v not in (None, False, 0, 0.0)}
-    if unknown:
-        raise ValueError(f"optimizer {optimizer['class_name']} has arguments that tinyconv does not know: {unknown}")
-    return {**optimizer, "config": {k: v for k, v in config.items() if k in known and k != "name"}}
+    keras_optimizers.restore_state(model, contents.file)

@@ -248,5 +248,7 @@ def _weights(sample_weight: Any, losses: Tensor, name: str) -> Tensor:
     if len(shape) != losses.ndim or any(n not in (1, size) for n, size in zip(shape, losses.shape, strict=True)):
         raise ValueError(
             f"{name} expected sample_weight of shape {losses.shape[:1]} or {losses.shape}. Received: {weights.shape}"
+            if losses.shape
+            else f"{name} must give one loss per sample where samples have weights. Received: one for the whole batch"
         )
     return ops.reshape(weights, shape)

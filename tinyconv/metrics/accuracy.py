@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import losses
-from tinyconv.metrics.base import MeanMetricWrapper, MeanOf, Metric, class_numbers, registry, same_shape
+from tinyconv.metrics.base import MeanMetricWrapper, MeanOf, Metric, class_numbers, labels_of, registry, same_shape
 from tinyconv.registry import set_name
 
 
@@ -184,11 +184,10 @@ def resolve_accuracy(loss: Any, output_shape: Sequence[int | None], name: str = 
     (BinaryAccuracy(), CategoricalAccuracy())
     """
     loss = None if loss is None else losses.get(loss)
-    binary = isinstance(loss, losses.BinaryCrossentropy | losses.BinaryFocalCrossentropy)
-    sparse = isinstance(loss, losses.SparseCategoricalCrossentropy | losses.InfoNCE)
-    if binary or (not sparse and (len(output_shape) < 2 or output_shape[-1] == 1)):
+    labels = labels_of(loss, output_shape)
+    if labels == "binary":
         return BinaryAccuracy(name, threshold=0.0 if getattr(loss, "from_logits", False) else 0.5)
-    if sparse:
+    if labels == "sparse":
         return SparseCategoricalAccuracy(name)
     if loss is None or isinstance(loss, losses.LossFunctionWrapper):
         return MeanMetricWrapper(_accuracy_by_shape, name)

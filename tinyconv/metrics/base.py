@@ -33,7 +33,7 @@ class Metric(Configurable):
 
     What it keeps from batch to batch are variables made by :meth:`add_variable` after ``super().__init__(name)``, or
     attributes that its own ``reset_state`` fills. A constructor keeps its arguments as attributes, then calls
-    ``super().__init__(name)``, which resets the state.
+    ``super().__init__(name)``, which resets the state as far as it is there.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ class Metric(Configurable):
         self.dtype = np.dtype(dtype or "float64").name
         self.name = name or type(self).short_name or snake_case(type(self).__name__)
         self._variables: list[tuple[MetricVariable, Any]] = []  # with their initializers
-        self.reset_state()
+        with contextlib.suppress(AttributeError):  # one that assigns to variables, which are yet to be made
+            self.reset_state()
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # state changes all the time, and no recorded step depends on it
@@ -156,10 +157,10 @@ def get(identifier: Any) -> Metric:
         found = _find(identifier.__name__) if own else identifier  # the function forms have classes of the same name
         return registry.get(found) if _is_metric(found) else MeanMetricWrapper(identifier)
     if isinstance(identifier, str) and not _is_metric(found := _find(identifier)):
-        return MeanMetricWrapper(found, identifier)
+        return MeanMetricWrapper(found, identifier.rpartition(">")[2])  # files say package>name
     metric = registry.get(identifier)
     if isinstance(identifier, str):
-        metric.name = identifier
+        metric.name = identifier.rpartition(">")[2]
     return metric
 
 
@@ -327,6 +328,15 @@ def class_numbers(y_true: Any, y_pred: Any, name: str) -> tuple[np.ndarray, np.n
         )
     losses.check_labels(labels, y_pred.shape[-1], name)
     return labels, y_pred
+
+
+def labels_of(loss: losses.Loss | None, output_shape: Sequence[int | None]) -> str:
+    """What predictions of a shape (batch axis first) are compared with: "binary", "sparse" or "one-hot" labels."""
+    if isinstance(loss, losses.BinaryCrossentropy | losses.BinaryFocalCrossentropy):
+        return "binary"
+    if isinstance(loss, losses.SparseCategoricalCrossentropy | losses.InfoNCE):
+        return "sparse"
+    return "binary" if len(output_shape) < 2 or output_shape[-1] == 1 else "one-hot"
 
 
 def weights_of(sample_weight: Any, shape: tuple[int, ...], name: str) -> np.ndarray:

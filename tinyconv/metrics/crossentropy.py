@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import losses
-from tinyconv.metrics.base import MeanOf, host, registry, weights_of
+from tinyconv.metrics.base import MeanOf, host, labels_of, registry, weights_of
 
 
 @registry.register("bce")
@@ -164,10 +164,7 @@ def resolve_crossentropy(loss: Any, output_shape: Sequence[int | None], name: st
     SparseCategoricalCrossentropy()
     """
     loss = None if loss is None else losses.get(loss)
-    binary = isinstance(loss, losses.BinaryCrossentropy | losses.BinaryFocalCrossentropy)
-    sparse = isinstance(loss, losses.SparseCategoricalCrossentropy | losses.InfoNCE)
-    if binary or (not sparse and (len(output_shape) < 2 or output_shape[-1] == 1)):
-        kind: Any = BinaryCrossentropy
-    else:
-        kind = SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy
-    return kind(name, from_logits=getattr(loss, "from_logits", False))
+    kinds: dict[str, Any] = {
+        "binary": BinaryCrossentropy, "sparse": SparseCategoricalCrossentropy, "one-hot": CategoricalCrossentropy,
+    }  # fmt: skip
+    return kinds[labels_of(loss, output_shape)](name, from_logits=getattr(loss, "from_logits", False))

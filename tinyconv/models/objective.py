@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from tinyconv import losses, metrics
+from tinyconv import losses, metrics, registry
 from tinyconv.masking import mask_of
 from tinyconv.metrics.crossentropy import resolve_crossentropy
 from tinyconv.tensor import Tensor
@@ -30,6 +30,9 @@ class Objective:
     def __init__(
         self, loss: Any, metrics: Any = None, weighted_metrics: Any = None, loss_weights: Any = None
     ) -> None:
+        if registry.objects_in_scope():  # load_model's custom_objects: gone when the first batch comes
+            loss = _each(losses.get, loss)
+            metrics, weighted_metrics = (_each(lambda m: _metric(m) or m, part) for part in (metrics, weighted_metrics))
         self.loss, self.metrics = loss, metrics
         self.weighted_metrics, self.loss_weights = weighted_metrics, loss_weights
         for found, wanted in ((losses.get, [loss]), (_metric, [metrics, weighted_metrics])):
@@ -147,8 +150,6 @@ class Objective:
 
     def get_config(self) -> dict[str, Any]:
         """Arguments as plain data."""
-        from tinyconv import registry
-
         keys = ("loss", "metrics", "weighted_metrics", "loss_weights")
         return {key: registry.serialize(getattr(self, key)) for key in keys}
 
@@ -242,6 +243,15 @@ def _leaves(wanted: Any) -> list[Any]:
         entries = wanted.values() if isinstance(wanted, dict) else wanted
         return [leaf for entry in entries for leaf in _leaves(entry)]
     return [] if wanted is None else [wanted]
+
+
+def _each(function: Callable[[Any], Any], wanted: Any) -> Any:
+    """``function`` of every leaf, in the same lists and dictionaries."""
+    if isinstance(wanted, list | tuple):
+        return [_each(function, entry) for entry in wanted]
+    if isinstance(wanted, dict) and "class_name" not in wanted:
+        return {key: _each(function, entry) for key, entry in wanted.items()}
+    return None if wanted is None else function(wanted)
 
 
 def _mean(name: str) -> Any:

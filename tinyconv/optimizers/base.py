@@ -21,7 +21,7 @@ from tinyconv.checks import at_least_0, fraction, integer, positive
 from tinyconv.ops.elementwise import as_tensor
 from tinyconv.optimizers.clipping import clip
 from tinyconv.optimizers.rate import WithLearningRate, checked_rate
-from tinyconv.registry import Registry, arguments_of, serialize
+from tinyconv.registry import Registry, arguments_of
 from tinyconv.tensor import Tensor, no_grad
 
 EPSILON = 1e-8  # what epsilon=None means
@@ -33,7 +33,7 @@ class Optimizer(WithLearningRate):
     Parameters
     ----------
     learning_rate : float, schedule or callable
-        A schedule is called with the number of updates already done, a function without arguments with nothing.
+        A schedule is called with the number of gradients so far, a function without arguments with nothing.
         ``lr`` is accepted as another name.
     weight_decay : float, optional
         Before each update, variables shrink by the fraction ``learning_rate * weight_decay`` (decoupled decay).
@@ -54,7 +54,7 @@ class Optimizer(WithLearningRate):
         Also replace the variables with their averages after every so many updates.
     gradient_accumulation_steps : int, optional
         Update once for so many gradients (at least 2), with their mean; weights, ``iterations`` and averages change
-        only then. Limits apply to the mean.
+        only then. Limits apply to the mean. As in Keras, schedules count every gradient.
     decay : float
         Time decay (Keras 2): the learning rate is divided by ``1 + decay * iterations``.
     name : str, optional
@@ -362,9 +362,9 @@ class Optimizer(WithLearningRate):
         """All that ``update_variables`` reads or writes besides weights and gradients: slots, and this step's rates."""
         return [*self.variables, *(tensor for scalars in self._scalars.values() for tensor in scalars)]
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain data: the schedule, or the learning rate as it is now."""
-        return {**super().get_config(), "learning_rate": serialize(self._rate)}
+    def _argument(self, name: str) -> Any:
+        """The schedule itself, not the rate that it gives now."""
+        return self._rate if name == "learning_rate" else super()._argument(name)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """All that changes during training, as copies by name.

@@ -19,16 +19,18 @@ class WithLearningRate(Configurable):
     unrecorded = frozenset({"iterations"})
     name: str
     iterations: int  # updates done
+    gradient_accumulation_steps: int | None
+    _gathered: int  # gradients that wait for their update
     decay: float
     _rate: float | Callable[..., float] = 0.0
-    _rate_takes_step = False  # whether a function is called with the number of updates
+    _rate_takes_step = False  # whether a function is called with the number of gradients so far
 
     @property
     def learning_rate(self) -> float:
         """The learning rate as it was set, or as the schedule gives it now; time decay is not yet applied."""
         if not callable(self._rate):
             return self._rate
-        return float(self._rate(self.iterations) if self._rate_takes_step else self._rate())
+        return float(self._rate(self._received) if self._rate_takes_step else self._rate())
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -42,6 +44,11 @@ class WithLearningRate(Configurable):
                 )
             value = checked_rate(value)
         self._rate, self._rate_takes_step = value, callable(value) and _takes_step(value)
+
+    @property
+    def _received(self) -> int:
+        """Gradients so far: as many as updates, or more where several make one."""
+        return self.iterations * (self.gradient_accumulation_steps or 1) + self._gathered
 
     @property
     def lr(self) -> float:
