@@ -1,4 +1,7 @@
-"""Results that nobody waits for: numbers of a batch travel to the host while the GPU computes the next ones.
+"""Results that nobody waits for, and that are worked out only if somebody reads them.
+
+Most batches' results are read by nobody, and those of some metrics take long. Numbers of a batch on the GPU even travel
+to the host while it computes the next ones.
 
 A GPU works behind the program that drives it, and to read a number is to wait until it has caught up. So what metrics
 look at is fetched batch by batch, but looked at only when someone reads the results, or when more than a few batches
@@ -56,6 +59,15 @@ class Waiting:
         self._batches.append(_Batch(fetch(values), sum(sizes), look, results, weakref.ref(logs)))
         while len(self._batches) > MOST_BATCHES or sum(batch.size for batch in self._batches) > MOST_BYTES:
             self._look_at_one()
+        return logs
+
+    def ready(self, results: Callable[[], dict[str, Any]]) -> LateLogs:
+        """What ``results`` gives, as a dictionary that is filled when it is read.
+
+        Whoever changes what they depend on first lets the results ``catch_up`` that somebody keeps unread.
+        """
+        logs = LateLogs(self)
+        self._batches.append(_Batch(lambda: None, 0, lambda _: None, results, weakref.ref(logs)))
         return logs
 
     def catch_up(self) -> None:

@@ -169,7 +169,7 @@ class Steps(Layer):
 
     @cached_property
     def _waiting(self) -> Waiting:
-        """Batches on the GPU whose results nobody has read yet."""
+        """Batches whose results nobody has read yet."""
         return Waiting()
 
     def _all_layers(self) -> Iterator[Layer]:
@@ -299,11 +299,8 @@ class Steps(Layer):
             return self._compiled().compute_loss(labels, predictions, weights, names, penalties)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Feed the metrics with a batch and return all results so far: on the GPU, when they are read."""
+        """Feed the metrics with a batch and return all results so far, which are worked out when they are read."""
         objective = self._compiled()
-        if not all(backends.on_gpu(p.data) and mask_of(p) is None for p in flatten_structure(y_pred)):
-            self._update_metrics(y, y_pred, sample_weight)
-            return self.get_metrics_result()
         latest, samples, objective.latest = objective.latest, objective.samples, []
 
         def look(values: Any) -> None:
@@ -311,7 +308,14 @@ class Steps(Layer):
             objective._average()
             self._update_metrics(*values[1:])
 
-        return self._waiting.add((latest, y, y_pred, sample_weight), look, self.get_metrics_result)
+        values = latest, y, y_pred, sample_weight
+        if all(backends.on_gpu(p.data) and mask_of(p) is None for p in flatten_structure(y_pred)):
+            return self._waiting.add(values, look, self.get_metrics_result)
+        self._waiting.catch_up()
+        look(values)
+        if self._own_metrics != []:  # not known yet, or fed by layers: they would have moved on
+            return self.get_metrics_result()
+        return self._waiting.ready(self.get_metrics_result)
 
     def _update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
         predictions, labels, weights = self._per_output(y_pred, y, sample_weight)

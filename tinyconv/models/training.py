@@ -159,7 +159,7 @@ class Trainer(Steps):
             if trained is None:  # an iterator gave its last batch in the epoch before
                 _warn_of_early_end(feed, epoch, epochs)
                 break
-            logs = trained
+            logs = Logs(trained)
             if validation is not None and _is_due(validation_freq, epoch):
                 results = self._evaluate(validation, hooks)
                 logs.update((f"val_{name}", value) for name, value in results.items())
@@ -178,6 +178,7 @@ class Trainer(Steps):
             if step < done:
                 continue
             hooks.on_train_batch_begin(step, Logs())
+            logs = None  # nobody wants the results of the batch before
             with postponed_interrupt():  # Ctrl-C leaves the weights of a whole number of steps
                 logs = _as_logs(self.train_step(_trimmed(batch if weigh is None else _weighted(batch, weigh))))
             hooks.on_train_batch_end(step, logs)
@@ -247,6 +248,7 @@ class Trainer(Steps):
         with no_grad():
             for step, batch in enumerate(feed.batches()):
                 hooks.on_test_batch_begin(step, Logs())
+                logs = None
                 logs = _as_logs(self.test_step(_trimmed(batch)))
                 hooks.on_test_batch_end(step, logs)
         if logs is None:
