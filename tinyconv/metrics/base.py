@@ -206,6 +206,11 @@ class Mean(Metric):
             self.total += float((values * weights).sum())
             self.count += float(weights.sum())
 
+    def _add(self, value: float, weight: float) -> None:
+        """Take one number into account: ``update_state(value, sample_weight=weight)`` without checks."""
+        self.total += value * weight
+        self.count += weight
+
     def result(self) -> float:
         return self.total / self.count if self.count else 0.0
 

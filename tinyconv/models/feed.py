@@ -191,16 +191,16 @@ def as_arrays(x: Any, y: Any, sample_weight: Any) -> Batch:
 
 def check_samples(data: Batch) -> None:
     """Raise unless all arrays have one number of samples, and labels are not NaN."""
-    counts = {
-        f"{len(array)} in {name}": len(array)
+    counts = [
+        (len(array), name)
         for name, part in zip(("x", "y", "sample_weight"), data, strict=True)
         for array in flatten_structure(part)
         if array is not None
-    }
-    if len(set(counts.values())) != 1:
-        received = ", ".join(counts) or "no arrays"
+    ]
+    if len({count for count, _ in counts}) != 1:
+        received = ", ".join(dict.fromkeys(f"{count} in {name}" for count, name in counts)) or "no arrays"
         raise ValueError(f"Expected arrays with one number of samples. Received: {received}")
-    if 0 in counts.values():
+    if counts[0][0] == 0:
         raise ValueError("Expected at least one sample. Received: none")
     for labels in flatten_structure(data[1]):
         _check_no_nan(labels)
@@ -225,9 +225,10 @@ def _check_no_nan(labels: Any) -> None:
     if labels is None or labels.dtype.kind != "f":
         return
     table = backends.of(labels)
-    wrong = table.to_numpy(table.isnan(labels)).reshape(len(labels), -1).any(axis=1)
+    wrong = table.to_numpy(table.isnan(labels))
     if wrong.any():
-        raise ValueError(f"Expected labels that are numbers. Received: NaN, first in sample {int(wrong.argmax())}")
+        first = int(wrong.reshape(len(wrong), -1).any(axis=1).argmax())
+        raise ValueError(f"Expected labels that are numbers. Received: NaN, first in sample {first}")
 
 
 def check_shape(array: Any, expected: Any, name: str = "x") -> None:

@@ -106,7 +106,7 @@ class Objective:
             total = self.loss_mean if self._fed == self._total() else None  # else a train_step feeds it by itself
             for mean, value in zip([total, *means], self.latest, strict=False):  # the total may be alone
                 if mean is not None:
-                    mean.update_state(value.item(), sample_weight=self.samples)
+                    mean._add(value.item(), self.samples)
             self.latest = []
         self._fed = self._total()
 

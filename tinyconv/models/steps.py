@@ -157,6 +157,13 @@ class Steps(Layer):
             results.update(value if isinstance(value, dict) else {metric.name: value})
         return {name: float(v) if getattr(v, "ndim", None) == 0 else v for name, v in results.items()}
 
+    def _metrics_held(self) -> list[Any]:
+        known, latest = vars(self).get("_held"), Revised.latest
+        if known is None or known[0] is not latest or not self._all_own:  # a walk takes longer than a small step
+            known = latest, super()._metrics_held()
+            vars(self)["_held"] = known
+        return known[1]
+
     def _compiled(self) -> Objective:
         if self.objective is None:
             raise RuntimeError(f"Call compile() of model {self.name!r} before training or evaluating it")

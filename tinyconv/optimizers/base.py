@@ -120,6 +120,7 @@ class Optimizer(WithLearningRate):
         self._decays: list[bool] = []
         self._slots: dict[str, list[Tensor]] = {}
         self._scalars: dict[np.dtype, list[Tensor]] = {}
+        self._put: tuple[float, ...] | None = None  # their values
 
     # --- what subclasses define --------------------------------------------------------------------------------
 
@@ -179,6 +180,7 @@ class Optimizer(WithLearningRate):
             average.assign(variable)
         count = len(self._step_values())
         self._scalars = {_compute_dtype(v): [_filled(v, (), 0.0) for _ in range(count)] for v in variables}
+        self._put = None
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Tensor] | None = None, var_names: Sequence[str] | None = None
@@ -236,9 +238,12 @@ class Optimizer(WithLearningRate):
         of operations: it can be recorded, and replayed after a call of this method.
         """
         values = self._step_values()
+        if values == self._put:
+            return
         for tensors in self._scalars.values():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.assign(value)
+        self._put = values
 
     def _step_values(self) -> tuple[float, ...]:
         """For weight decay; the subclass's scalars; for averages: shares of the old and new, whether to overwrite."""
