@@ -15,7 +15,7 @@ by them).
 
     python -m examples.smile_detector.train_model --output runs/smile_detector
     python -m examples.smile_detector.train_model --augment --network minivggnet --no-class-weights \\
-        --epochs 36 --output runs/smile_augmented
+        --epochs 72 --output runs/smile_augmented
 """
 
 from __future__ import annotations
