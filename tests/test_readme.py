@@ -91,6 +91,17 @@ def test_links_lead_somewhere(name):
         assert not anchor or anchor in anchors, link
 
 
+def test_every_line_of_the_list_of_features_leads_to_a_snippet():
+    guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", guide, re.MULTILINE | re.DOTALL)
+    with_code = {heading.lower().replace(" ", "-") for heading, text in sections if "```" in text}
+    features = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it can do")[2].partition("\n## ")[0]
+    lines = re.split(r"^- ", features, flags=re.MULTILINE)[1:]
+    assert len(lines) >= 9
+    for line in lines:
+        assert set(re.findall(r"guide\.md#([\w-]+)", line)) & with_code, line
+
+
 def run(block, names):
     """Execute a block; what it prints must be what its comments say. Returns the lines."""
     output = io.StringIO()

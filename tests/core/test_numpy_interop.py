@@ -26,6 +26,7 @@ FUNCTIONS = [
     lambda a: np.clip(a, 1, 2), lambda a: np.reshape(a, (3, 2)), lambda a: np.reshape(a, -1), lambda a: np.transpose(a),
     lambda a: np.transpose(a, (1, 0)), lambda a: np.swapaxes(a, 0, 1), lambda a: np.moveaxis(a, 0, 1),
     lambda a: np.squeeze(a[:1]), lambda a: np.expand_dims(a, 1), lambda a: np.broadcast_to(a, (4, 2, 3)),
+    lambda a: np.expand_dims(a, (0, -1)), lambda a: np.roll(a, 1), lambda a: np.repeat(a, 2),
     lambda a: np.concatenate([a, ARRAY]), lambda a: np.stack([ARRAY, a], axis=1), lambda a: np.split(a, 3, axis=1)[1],
     lambda a: np.flip(a, 1), lambda a: np.roll(a, 1, axis=0), lambda a: np.repeat(a, 2, axis=0),
     lambda a: np.tile(a, (2, 1)), lambda a: np.take(a, [0, 5]), lambda a: np.take(a, [1], axis=1),
@@ -85,7 +86,7 @@ UNDEFINED = [
     lambda a: np.add(a, a, out=np.zeros((2, 3))), lambda a: np.exp(a, where=ARRAY > 1), lambda a: np.modf(a),
     lambda a: np.sum(a, dtype="f4"), lambda a: np.mean(a, out=np.zeros(())), lambda a: np.where(a > 1),
     lambda a: np.reshape(a, (3, 2), order="F"), lambda a: np.heaviside(a, 0.5), lambda a: np.clip(a, a_min=0, a_max=1),
-    lambda a: np.zeros((2, 3)).__iadd__(a), lambda a: np.logical_xor(a, a), lambda a: np.repeat(a, 2),
+    lambda a: np.zeros((2, 3)).__iadd__(a), lambda a: np.logical_xor(a, a), lambda a: np.repeat(a, [1, 2], 0),
 ]  # fmt: skip
 
 

@@ -242,9 +242,21 @@ def test_operations_that_keras_has_no_words_for():
     for y, message in (
         (tc.ops.relu(tc.ops.heaviside(x)), "no operation like .* tinyconv.ops.heaviside"),
         (tc.ops.clip(x, low), "no tensor as minimum"),
+        (tc.ops.std(x, axis=1, ddof=1), "no ddof like that of Operation 'std"),
+        (tc.ops.clip(x, maximum=1.0), "no minimum like that of Operation 'clip"),
+        (x[:, [0, 2]], "no index like that of Operation 'getitem"),
     ):
         with pytest.raises(ValueError, match=message):
             interop.to_keras_config(tc.Model([x, low], [y, low]))
+
+
+def test_defaults_that_differ():
+    """Keras approximates GELU unless told otherwise."""
+    x = tc.Input((3,))
+    described = interop.to_keras_config(tc.Model(x, tc.ops.gelu(x)))
+    assert described["config"]["layers"][1]["config"]["approximate"] is False
+    model = interop.from_keras_config(graph(operation("Gelu", node(a), module="nn"), output=["o", 0, 0]))
+    np.testing.assert_allclose(model([A, B, C]), tc.ops.gelu(A, approximate=True), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

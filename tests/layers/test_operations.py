@@ -37,6 +37,8 @@ EXPRESSIONS = {
     "joined": lambda xp, a, b, c: [xp.concatenate([a, b], axis=-1), xp.stack([a, b, a], axis=1), *xp.split(a, 2, 1)],
     "chosen": lambda xp, a, b, c: [xp.where(a > 0, a, b), xp.maximum(a, 0.5), xp.clip(a, -0.5, 0.5), xp.argmax(a, 1)],
     "by name": lambda xp, a, b, c: [xp.mean(c, axis=1), xp.stack((a, b), axis=2), xp.where(a > b, -np.inf, 2.0) * a],
+    "types": lambda xp, a, b, c: [a.astype(float), c.astype(int), a.astype(bool), a.astype(np.float32), a.astype("i1")],
+    "axes": lambda xp, a, b, c: [xp.expand_dims(a, (1, -1)), xp.roll(c, 1, 1), xp.repeat(a, 2, 1), xp.roll(c, 3)],
     "numpy": lambda xp, a, b, c: [np.exp(a), np.square(a), np.sum(c, axis=2), np.einsum("ij,ijk->ik", a, c)],
 }  # fmt: skip
 

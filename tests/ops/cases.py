@@ -231,7 +231,8 @@ def depth_max_pool2d(x: Any, depth: int) -> Any:
     return np.stack([x[..., i : i + depth].max(-1) for i in range(0, x.shape[-1], depth)], -1)
 
 
-def repeat(x: Any, repeats: int, axis: int) -> Any:
+def repeat(x: Any, repeats: int, axis: int | None) -> Any:
+    x, axis = (x.ravel(), 0) if axis is None else (x, axis)
     return np.concatenate([x[_at(x, axis, i)] for i in range(x.shape[axis]) for _ in range(repeats)] or [x], axis)
 
 
@@ -338,7 +339,7 @@ def draw_pad(p: Pick) -> Call:
 
 def draw_repeat(p: Pick) -> Call:
     x = p.floats(p.shape(min_dims=1))
-    return Call([x], {"repeats": p.integer(1, 3), "axis": p.axis(x.ndim)})
+    return Call([x], {"repeats": p.integer(1, 3), "axis": p.one_of(None, p.axis(x.ndim))})
 
 
 def draw_reshape(p: Pick) -> Call:
@@ -350,7 +351,7 @@ def draw_reshape(p: Pick) -> Call:
 
 def draw_roll(p: Pick) -> Call:
     x = p.floats(p.shape(min_dims=1))
-    return Call([x], {"shift": p.integer(-5, 5), "axis": p.axis(x.ndim)})
+    return Call([x], {"shift": p.integer(-5, 5), "axis": p.one_of(None, p.axis(x.ndim))})
 
 
 def draw_split(p: Pick) -> Call:
@@ -746,7 +747,10 @@ CASES: dict[str, Case] = {
     "broadcast_to": Case(draw_broadcast, np.broadcast_to),
     "concatenate": Case(lambda p: draw_several(p, new_axis=False), np.concatenate, call=sequence),
     "stack": Case(lambda p: draw_several(p, new_axis=True), np.stack, call=sequence),
-    "expand_dims": Case(lambda p: Call([p.floats(p.shape(max_dims=2))], {"axis": p.one_of(0, -1)}), np.expand_dims),
+    "expand_dims": Case(
+        lambda p: Call([p.floats(p.shape(max_dims=2))], {"axis": p.one_of(0, -1, (0, 1), (-1, 0), [1, -1], ())}),
+        np.expand_dims,
+    ),
     "flatten": Case(any_shape(), np.ravel),
     "flip": Case(lambda p: (lambda x: Call([x], {"axis": p.axes(x.ndim)}))(p.floats(p.shape())), np.flip),
     "getitem": Case(draw_getitem, lambda x, index: x[index]),

@@ -17,6 +17,7 @@ BAD = [
     (lambda: ops.transpose(X, (0, 0, 1)), "permutation of the 3 axes"),
     (lambda: ops.squeeze(X, 0), "size 1 on axis 0"),
     (lambda: ops.expand_dims(X, 4), "axis must lie in"),
+    (lambda: ops.expand_dims(X, (0, -5)), "twice"),
     (lambda: ops.broadcast_to(X, (3, 3, 4)), "broadcast"),
     (lambda: ops.concatenate([]), "at least one tensor"),
     (lambda: ops.concatenate([X, X[0]]), "differ on axis 0 only"),

@@ -128,7 +128,7 @@ def stacks(draw):
 
     def window(y):
         size = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-        kind = draw(st.sampled_from(["conv", "dilated", "average", "pad", "crop", "relu"]))
+        kind = draw(st.sampled_from(["conv", "dilated", "average", "pad", "crop", "relu", "operation"]))
         padding = draw(st.sampled_from(["same", "valid"]))
         if kind == "conv":
             return L.Conv2D(1, size, draw(st.integers(1, 2)), padding, kernel_initializer="ones", dtype="float64")(y)
@@ -139,13 +139,15 @@ def stacks(draw):
             return L.AveragePooling2D(size, step, padding, count_include_pad=True, dtype="float64")(y)
         if kind == "pad":
             return L.ZeroPadding2D(((1, 0), (2, 1)), dtype="float64")(y)
+        if kind == "operation":
+            return 2 * tc.ops.relu(y)
         return L.Cropping2D(((1, 0), (0, 2)), dtype="float64")(y) if kind == "crop" else L.ReLU(dtype="float64")(y)
 
     for _ in range(draw(st.integers(1, 3))):
         y = window(y)
     if draw(st.booleans()):
         branch = L.Conv2D(1, 3, padding="same", kernel_initializer="ones", dtype="float64")(y)
-        y = L.Add(dtype="float64")([y, branch])
+        y = y + branch if draw(st.booleans()) else L.Add(dtype="float64")([y, branch])
     return tc.Model(x, y)
 
 
@@ -158,7 +160,7 @@ def test_receptive_fields_are_the_pixels_with_a_gradient(model, data):
     x = tc.Tensor(np.ones((1, 40, 33, 1)), requires_grad=True)
     found = tc.grad(model(x)[0, i, j, 0], [x], allow_unused=True)[0]
     pixels = np.zeros((40, 33)) if found is None else found.numpy()[0, ..., 0]
-    field = tc.viz.receptive_field(model, model.layers[-1])
+    field = tc.viz.receptive_field(model, model.output.call.layer)
     inside = np.zeros((40, 33), bool)
     inside[tuple(slice(max(s.start, 0), max(s.stop, 0)) for s in field.at(i, j))] = True
     assert not pixels[~inside].any(), "no pixel outside counts"
@@ -198,6 +200,10 @@ def test_units_see_everything_and_unknown_layers_say_so():
     odd = tc.Sequential([tc.Input((8, 8, 1)), L.UpSampling2D(2, name="up"), L.Conv2D(1, 3)])
     with pytest.raises(ValueError, match="unknown which pixels layer 'up' looks at. Received: a layer of class UpSamp"):
         tc.viz.receptive_field(odd, 1)
+    x = tc.Input((8, 8, 1))
+    moved = tc.Model(x, L.Conv2D(1, 3, name="behind")(tc.ops.roll(x, 1, axis=1)))
+    with pytest.raises(ValueError, match="unknown which pixels layer 'roll.*' looks at. Received: an operation roll"):
+        tc.viz.receptive_field(moved, "behind")
 
 
 # --- patches ---------------------------------------------------------------------------------------------------
@@ -279,7 +285,7 @@ def test_grad_cam_by_finite_differences(data_format, layer):
 
 
 def test_scores_are_those_before_softmax_and_sigmoid():
-    """Four ways to end in probabilities, and none: one map."""
+    """Five ways to end in probabilities, and none: one map."""
     weights = image_net().get_weights()
 
     def ending(*layers):
@@ -291,9 +297,12 @@ def test_scores_are_those_before_softmax_and_sigmoid():
         return L.Dense(3, activation=activation, dtype="float64")
 
     nested = tc.Sequential([tc.Input((8, 8, 2)), ending(dense("softmax")), L.Dropout(0.5, dtype="float64")])
+    x = tc.Input((8, 8, 2), dtype="float64")
+    operation = tc.Model(x, tc.ops.softmax(ending(dense())(x), axis=-1))
     models = [
         ending(dense()), ending(dense("softmax")), ending(dense("sigmoid")),
         ending(dense(), L.Activation("softmax", dtype="float64")), ending(dense(), L.Softmax(dtype="float64")), nested,
+        operation,
     ]  # fmt: skip
     first, *others = [tc.viz.saliency(model, IMAGE, 1) for model in models]
     assert first.max() > 0
@@ -314,6 +323,9 @@ def test_the_default_layer_is_the_last_convolution_with_its_activation():
     image = RNG.standard_normal((8, 8)).astype("float32")
     np.testing.assert_array_equal(tc.viz.grad_cam(model, image, 1), tc.viz.grad_cam(model, image, 1, "relu"))
     assert (tc.viz.grad_cam(model, image, 1) != tc.viz.grad_cam(model, image, 1, "a")).any()
+    *_, pool, flatten, dense = model.layers
+    by_operation = tc.Model(model.input, dense(flatten(pool(tc.ops.relu(model.layers[-5].output)))))
+    np.testing.assert_array_equal(tc.viz.grad_cam(by_operation, image, 1), tc.viz.grad_cam(model, image, 1))
 
 
 def test_frozen_models_no_grad_and_repetition():

@@ -72,8 +72,9 @@ def write_model(path: Path, model: Model, header: str, state: Mapping[str, np.nd
     """
     try:
         config = json.dumps(keras_config.to_keras(model))
-    except ValueError:  # Keras has no words for it
+    except ValueError as error:  # Keras has no words for it
         config = None
+        warnings.warn(f"tinyconv will open this file, Keras will not: {error}", stacklevel=6)
     if not zipped:
         with open(path, "wb") as target, hdf5.writing(target) as file:
             file.attrs[_ENTRY] = header

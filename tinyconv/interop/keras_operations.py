@@ -48,6 +48,9 @@ _SETTINGS = {  # of single functions, where Keras has another word
     ("reshape", "shape"): "newshape", ("clip", "minimum"): "x_min", ("clip", "maximum"): "x_max",
     ("pad", "widths"): "pad_width", ("pad", "value"): "constant_values",
 }  # fmt: skip
+_DEFAULTS: dict[str, dict[str, Any]] = {  # Keras's, where they are others or there are none
+    "gelu": {"approximate": True}, "clip": {"minimum": None, "maximum": None},
+}  # fmt: skip
 _OF_CALL = {"constant_values"}  # settings that Keras has in the call all the same
 _WORDS = {(function, keras): own for (function, own), keras in _SETTINGS.items()}
 
@@ -85,7 +88,8 @@ def value(entry: dict[str, Any]) -> Any:
 def operate(function: str, config: dict[str, Any], args: list[Any], options: dict[str, Any]) -> Any:
     """The symbolic result of an operation that Keras made with ``config`` and called with ``args`` and ``options``."""
     parameters = inspect.signature(getattr(ops, function)).parameters
-    settings = {_WORDS.get((function, key), key): entry for key, entry in {**config, **options}.items()}
+    given = {_WORDS.get((function, key), key): entry for key, entry in {**config, **options}.items()}
+    settings = {**_DEFAULTS.get(function, {}), **given}
     name = settings.pop("name", None)
     nothing = {key for key, entry in settings.items() if entry is None or (isinstance(entry, int) and not entry)}
     settings = {key: entry for key, entry in settings.items() if key not in nothing - parameters.keys()}
@@ -127,9 +131,13 @@ def _split(layer: Operation, tensors: list[Any]) -> tuple[list[Any], dict[str, A
     """Operands and settings in Keras's words."""
     args, options = layer.arguments(tensors)
     bound = inspect.signature(getattr(ops, layer.operation)).bind_partial(*args, **options)
+    for key in _DEFAULTS.get(layer.operation, ()):
+        bound.arguments.setdefault(key, bound.signature.parameters[key].default)
     operands: list[Any] = []
     settings = {}
     for key, entry in bound.arguments.items():
+        if _is_unknown(key, entry):
+            raise ValueError(f"Keras takes no {key} like that of {layer._title}. Received: {entry!r:.100}")
         if key == "operands":
             operands += map(_data, entry)
         elif key in _OPERANDS:
@@ -139,6 +147,13 @@ def _split(layer: Operation, tensors: list[Any]) -> tuple[list[Any], dict[str, A
         else:
             settings[_SETTINGS.get((layer.operation, key), key)] = _data(entry)
     return operands, settings
+
+
+def _is_unknown(key: str, entry: Any) -> bool:
+    """Whether Keras has no such argument: no degrees of freedom, no open side of ``clip``, no arrays as indices."""
+    if key == "index":
+        return any(map(np.ndim, entry if isinstance(entry, tuple) else (entry,)))
+    return key == "ddof" or (key in ("minimum", "maximum") and entry is None)
 
 
 def _data(entry: Any) -> Any:

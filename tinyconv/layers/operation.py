@@ -174,7 +174,7 @@ def _data(value: Any, symbols: list[Symbolic]) -> Any:
     if isinstance(value, np.ndarray | Tensor) and value.dtype.kind in "fiub":
         array = np.asarray(value)
         return {"array": array.ravel().tolist(), "shape": list(array.shape), "dtype": array.dtype.name}
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.number | np.bool_)):
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, int | float | np.generic)):
         return np.dtype(value).name
     raise TypeError(
         "Operations on symbolic tensors take numbers, strings, arrays, slices, None, and lists and tuples of these: "

@@ -13,8 +13,8 @@ from tinyconv import config
 from tinyconv.geometry import check_data_format
 from tinyconv.ops import convolution, pooling
 from tinyconv.ops.normalization import local_response_norm
-from tinyconv.ops.reduction import Axis, mean
-from tinyconv.ops.shape import concatenate
+from tinyconv.ops.reduction import mean
+from tinyconv.ops.shape import Axis, concatenate
 from tinyconv.tensor import Tensor
 
 __all__ = ["avg_pool", "concat", "conv2d", "local_response_normalization", "max_pool", "reduce_mean"]

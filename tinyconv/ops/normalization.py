@@ -11,8 +11,8 @@ from tinyconv.function import Function
 from tinyconv.geometry import Window, normalize_axis
 from tinyconv.ops.elementwise import as_float, astype, power, sqrt, square
 from tinyconv.ops.pooling import SumPool2D
-from tinyconv.ops.reduction import Axis, as_axes, sum
-from tinyconv.ops.shape import broadcast_to, moveaxis, reshape
+from tinyconv.ops.reduction import sum
+from tinyconv.ops.shape import Axis, as_axes, broadcast_to, moveaxis, reshape
 from tinyconv.tensor import Tensor
 
 

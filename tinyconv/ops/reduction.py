@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,8 @@ from tinyconv import backends
 from tinyconv.function import Function
 from tinyconv.geometry import normalize_axis
 from tinyconv.ops.elementwise import as_float, as_tensor, astype, equal, exp, isfinite, log, sqrt, square, where
-from tinyconv.ops.shape import broadcast_to, concatenate, flip, reshape, take_along_axis, transpose
+from tinyconv.ops.shape import Axis, as_axes, broadcast_to, concatenate, flip, reshape, take_along_axis, transpose
 from tinyconv.tensor import Tensor, stop_gradient
-
-Axis = int | Sequence[int] | None
-
-
-def as_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """``axis`` as a tuple of axes counted from the front; ``None`` is all of them."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = tuple(normalize_axis(a, ndim) for a in ([axis] if isinstance(axis, int | np.integer) else axis))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"axis must not name an axis twice. Received: {axis}")
-    return axes
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

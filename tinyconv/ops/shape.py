@@ -13,6 +13,18 @@ from tinyconv.geometry import normalize_axis
 from tinyconv.ops.elementwise import as_tensor, promote_all, sum_to
 from tinyconv.tensor import Tensor
 
+Axis = int | Sequence[int] | None
+
+
+def as_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """``axis`` as a tuple of axes counted from the front; ``None`` is all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(normalize_axis(a, ndim) for a in ([axis] if isinstance(axis, int | np.integer) else axis))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis must not name an axis twice. Received: {axis}")
+    return axes
+
 
 def _along(axis: int, entry: Any) -> tuple[Any, ...]:
     """The index that applies ``entry`` to ``axis`` and takes all of the axes before it."""
@@ -100,20 +112,18 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     return x if x.shape == shape else BroadcastTo(shape)(x)
 
 
-def expand_dims(x: Any, axis: int) -> Tensor:
-    """Insert an axis of size 1 at ``axis``."""
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
+    """Insert axes of size 1, which are those of ``axis`` in the result."""
     x = as_tensor(x)
-    axis = normalize_axis(axis, x.ndim + 1)
-    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    ndim = x.ndim + np.size(axis)
+    axes, sizes = as_axes(axis, ndim), iter(x.shape)
+    return reshape(x, [1 if i in axes else next(sizes) for i in range(ndim)])
 
 
-def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Remove axes of size 1: all of them, or those of ``axis``."""
     x = as_tensor(x)
-    if axis is None:
-        axes = [i for i, n in enumerate(x.shape) if n == 1]
-    else:
-        axes = [normalize_axis(a, x.ndim) for a in ([axis] if isinstance(axis, int) else axis)]
+    axes = as_axes([i for i, n in enumerate(x.shape) if n == 1] if axis is None else axis, x.ndim)
     for a in axes:
         if x.shape[a] != 1:
             raise ValueError(f"squeeze expected size 1 on axis {a}. Received: shape {x.shape}")
@@ -279,17 +289,18 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
     return getitem(x, tuple(grid))
 
 
-def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+def flip(x: Any, axis: Axis = None) -> Tensor:
     """Reverse the order of the elements along ``axis`` (every axis by default)."""
     x = as_tensor(x)
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    chosen = {normalize_axis(a, x.ndim) for a in axes}
+    chosen = as_axes(axis, x.ndim)
     return x[tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(x.ndim))]
 
 
-def repeat(x: Any, repeats: int, axis: int) -> Tensor:
-    """Every entry along ``axis`` ``repeats`` times in a row."""
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
+    """Every entry along ``axis`` (of the flattened tensor by default) ``repeats`` times in a row."""
     x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
     axis = normalize_axis(axis, x.ndim)
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     y = broadcast_to(expand_dims(x, axis + 1), shape)  # (..., n, repeats, ...)
@@ -308,9 +319,11 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     return reshape(y, [count * size for count, size in zip(counts, shape, strict=True)])
 
 
-def roll(x: Any, shift: int, axis: int) -> Tensor:
-    """Shift the elements along ``axis``; what falls off one end comes back at the other."""
+def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
+    """Shift the elements along ``axis`` (by default in C order); what falls off one end comes back at the other."""
     x = as_tensor(x)
+    if axis is None:
+        return reshape(roll(reshape(x, -1), shift, 0), x.shape)
     axis = normalize_axis(axis, x.ndim)
     rows = np.roll(np.arange(x.shape[axis]), shift)
     return take(x, rows, axis)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyconv import activations
 from tinyconv.function import grad
-from tinyconv.layers import Activation, BatchNormalization, Softmax
+from tinyconv.layers import Activation, BatchNormalization, Operation, Softmax
 from tinyconv.layers.activation import Elementwise
 from tinyconv.layers.base import Layer
 from tinyconv.layers.images import ImageLayer
@@ -141,14 +141,17 @@ def _pixels(model: Layer, image: Any) -> Tensor:
     return Tensor(values, dtype=values.dtype if values.dtype.kind == "f" else model.dtype, requires_grad=True)
 
 
+_PROBABILITIES = ("softmax", "sigmoid")
+
+
 @contextmanager
 def _without_probabilities(layers: list[Layer]) -> Iterator[None]:
     """Layers whose final softmax or sigmoid is left out meanwhile, so that they give scores."""
     changed: list[tuple[Layer, str, Any]] = []
     for layer in layers:
-        if getattr(layer, "activation", None) in (activations.softmax, activations.sigmoid):
+        if getattr(layer, "activation", None) in [getattr(activations, name) for name in _PROBABILITIES]:
             changed.append((layer, "activation", activations.linear))
-        elif isinstance(layer, Softmax):
+        elif isinstance(layer, Softmax) or (isinstance(layer, Operation) and layer.operation in _PROBABILITIES):
             changed.append((layer, "call", lambda inputs, *_, **options: inputs))
     before = [vars(layer).get(name) for layer, name, _ in changed]
     try:
@@ -173,6 +176,10 @@ def _last_convolution(model: Layer, calls: list[LayerCall]) -> Layer:
         raise ValueError(f"Grad-CAM needs a convolution, or the name of a layer. Received: model {model.name!r}")
     latest = windows[-1]
     for call in calls:
-        if call.inputs is latest.outputs and isinstance(call.layer, Activation | Elementwise | BatchNormalization):
+        layer = call.layer
+        follows = isinstance(layer, Activation | Elementwise | BatchNormalization) or (
+            isinstance(layer, Operation) and layer.operation in activations.__all__
+        )
+        if call.inputs is latest.outputs and follows:
             latest = call
     return latest.layer

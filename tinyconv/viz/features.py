@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyconv import ops
 from tinyconv.geometry import Window, make_pool_window, make_window
+from tinyconv.layers import Operation
 from tinyconv.layers.base import Layer
 from tinyconv.layers.images import ImageLayer
 from tinyconv.tensor import Tensor, no_grad
@@ -183,6 +185,10 @@ _GLOBAL = {
     "AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
     "GroupNormalization", "LayerNormalization", "Reshape", "SqueezeExcite",
 }  # fmt: skip
+_POINTWISE_OPERATIONS = {
+    name for module in (ops.activation, ops.elementwise) for name, function in vars(module).items()
+    if name in ops.__all__ and function.__module__ == module.__name__
+} - {"softmax", "log_softmax"}  # fmt: skip
 
 
 def _through(layer: Layer, field: Field, image: tuple[int, int]) -> Field:
@@ -190,10 +196,11 @@ def _through(layer: Layer, field: Field, image: tuple[int, int]) -> Field:
     kind, window = type(layer).__name__, _window(layer)
     if field.step == (0, 0) or kind in _GLOBAL:
         return _everything(image)
-    if kind in _POINTWISE:
+    if kind in _POINTWISE or (isinstance(layer, Operation) and layer.operation in _POINTWISE_OPERATIONS):
         return field
     if window is None:
-        raise ValueError(f"It is unknown which pixels layer {layer.name!r} looks at. Received: a layer of class {kind}")
+        what = f"an operation {layer.operation}" if isinstance(layer, Operation) else f"a layer of class {kind}"
+        raise ValueError(f"It is unknown which pixels layer {layer.name!r} looks at. Received: {what}")
     axes = zip(field.step, field.low, field.high, window.extent(), window.strides, window.padding, strict=True)
     parts = [(step * s, low - p * step, high + (k - 1 - p) * step) for step, low, high, k, s, (p, _) in axes]
     (s0, low0, high0), (s1, low1, high1) = parts

@@ -12,8 +12,8 @@ from tinyconv.layers.base import Layer
 
 
 def walk(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer inside ``model`` with its path, such as ``"vgg16/block1_conv1"``: outer before inner."""
-    for layer in getattr(model, "layers", None) or model.children:
+    """Every layer and operation in ``model`` with its path, as ``"vgg16/block1_conv1"``: outer before inner."""
+    for layer in getattr(model, "_rows", None) or getattr(model, "layers", None) or model.children:
         yield path + layer.name, layer
         yield from walk(layer, f"{path}{layer.name}/")
 
