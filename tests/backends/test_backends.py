@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import scipy.signal
 import scipy.special
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyconv import backends
+from tinyconv import backends, config
 from tinyconv.backends.reference import BINARY, UNARY, ReferenceBackend
 from tinyconv.geometry import Window, make_pool_window, make_window
 
@@ -504,6 +504,57 @@ def test_backend_agrees_with_the_reference(backend, name):
             np.testing.assert_array_equal(x, old)  # inputs are left alone
 
     test()
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+@settings(max_examples=20)
+@given(
+    n=st.sampled_from([1, 3, 64, 130]),
+    channels=st.tuples(*[st.sampled_from([1, 3, 20, 50, 64, 65])] * 2),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    kernel=st.sampled_from([1, 3, 5]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 2**32),
+)
+def test_batches_and_channels_of_networks(backend, algorithm, n, channels, size, kernel, dtype, seed):
+    """Against the reference in float64, with errors in units of a typical sum."""
+    rng, (c, o) = np.random.default_rng(seed), channels
+    x, dy, v = (rng.standard_normal((n, *size, k)).astype(dtype) for k in (c, o, c))
+    w, b = rng.standard_normal((kernel, kernel, c, o)).astype(dtype), rng.standard_normal(o).astype(dtype)
+    window, pool = make_window(size, kernel, 1, "same"), make_pool_window(size, 2, 2, "same")
+    taps = backends.get("reference").max_pool2d(x, pool)[1]
+    dp = rng.standard_normal(taps.shape).astype(dtype)
+    calls = [  # primitive, arguments, products that are added up
+        ("conv2d", (x, w, b, window, 1), kernel**2 * c),
+        ("conv2d_input_grad", (dy, w, x.shape, window, 1), kernel**2 * o),
+        ("conv2d_weight_grad", (x, dy, w.shape, window, 1), n * math.prod(size)),
+        ("matmul", (x.reshape(n, -1), v.reshape(n, -1).T), c * math.prod(size)),
+        ("matmul", (x.reshape(-1, c), w[0, 0]), c),
+        ("max_pool2d", (x, pool), 1),
+        ("max_pool2d_scatter", (dp, taps, x.shape, pool), 1),
+        ("max_pool2d_gather", (x, taps, pool), 1),
+        ("sum_pool2d", (x, pool), 4),
+        ("sum_pool2d_spread", (dp, x.shape, pool), 4),
+        ("sum", (x, (0, 1, 2)), n * math.prod(size)),
+        ("max", (x, -1), 1),
+        ("tanh", (x,), 1),
+        ("multiply", (x, w[0, 0, :, 0]), 1),
+    ]
+    before = config.convolution_algorithm()
+    config.set_convolution_algorithm(algorithm)
+    try:
+        found = [getattr(backends.get(backend), name)(*arguments) for name, arguments, _ in calls]
+    finally:
+        config.set_convolution_algorithm(before)
+    for got, (name, arguments, terms) in zip(found, calls):
+        expected = getattr(backends.get("reference"), name)(*map(double, arguments))
+        if isinstance(expected, tuple):
+            (got, places), (expected, right) = got, expected
+            np.testing.assert_array_equal(places, right)
+        assert got.dtype == dtype
+        tolerance = {np.float32: 1e-4, np.float64: 1e-13}[dtype] * math.sqrt(terms)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("backend", ["reference", *FAST])

@@ -269,6 +269,35 @@ def test_a_fork_before_the_first_program_may_have_workers_of_its_own():
     assert python(textwrap.dedent(CALL) + textwrap.dedent(code), NUMBA_NUM_THREADS="2").split() == ["0", "1"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_another_thread_predicts():
+    """The child does not wait for a thread that it does not have."""
+    code = """
+        import os, signal, threading
+        import numpy as np
+        import tinyconv as tc
+
+        model = tc.Sequential([tc.layers.Dense(4, input_shape=(3,))])
+        x = np.ones((2, 3), "f4")
+        expected = [model.predict_on_batch(x) for _ in range(3)][-1]
+        (known,) = model._replays["_infer"]._known.values()
+        inside, forked = threading.Event(), threading.Event()
+        known.run._parts.append(lambda: (inside.set(), forked.wait(60)))
+        thread = threading.Thread(target=model.predict_on_batch, args=(x,))
+        thread.start()
+        inside.wait(60)
+        child = os.fork()
+        forked.set()
+        if not child:
+            signal.alarm(60)
+            same = (model.predict_on_batch(x) == expected).all()
+            os._exit(0 if same else 1)
+        thread.join()
+        print(os.waitpid(child, 0)[1])
+    """
+    assert python(code).strip() == "0"
+
+
 def test_workers_that_fell_asleep_and_a_changing_number_of_threads():
     from tinyconv.backends.kernels import threads
 
@@ -291,17 +320,40 @@ def test_workers_that_fell_asleep_and_a_changing_number_of_threads():
 @pytest.mark.parametrize(("cpu", "features", "width"), [("haswell", "", 32), ("nehalem", "", 16)])
 def test_older_processors(cpu, features, width):
     code = """
-        from tinyconv.backends.kernels import emit
+        import numpy as np
+        from tinyconv import backends
         from tinyconv.backends import cpu
+        from tinyconv.backends.kernels import emit
+        from tinyconv.geometry import make_pool_window, make_window
+
         cpu.LARGE = 0
-        results = []
-        for name in ("cpu", "reference"):
+
+        def results(b, dtype):
             rng = np.random.default_rng(0)
-            results.append(work(name))
-        assert same(*results)
+            x, w = rng.standard_normal((4, 9, 9, 20)).astype(dtype), rng.standard_normal((3, 3, 20, 33)).astype(dtype)
+            dy = rng.standard_normal((4, 7, 7, 33)).astype(dtype)
+            window, pool = make_window((9, 9), 3), make_pool_window((9, 9), 2)
+            values, taps = b.max_pool2d(x, pool)
+            return [
+                b.conv2d(x, w, None, window, 1),
+                b.conv2d_input_grad(dy, w, x.shape, window, 1),
+                b.conv2d_weight_grad(x, dy, w.shape, window, 1),
+                b.matmul(x.reshape(-1, 180), dy.reshape(-1, 33)[:180]),
+                values,
+                taps,
+                b.max_pool2d_scatter(values, taps, x.shape, pool),
+                b.sum(x, (0, 1, 2)),
+                *(function(x) for function in (b.exp, b.tanh, b.sigmoid)),
+                b.log(abs(x)),
+                b.where(b.greater(b.add(x, w[0, 0, :, 0]), 0), x, 0.0),
+            ]
+
+        for dtype in (np.float32, np.float64):
+            for got, expected in zip(*(results(backends.get(name), dtype) for name in ("cpu", "reference"))):
+                assert got.dtype == expected.dtype
+                np.testing.assert_allclose(got, expected, rtol=0, atol=500 * np.finfo(dtype).eps)
         print(emit.vector_bytes())
     """
-    code = textwrap.dedent(CALL) + textwrap.dedent(code)
     environment = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "TINYCONV_CONVOLUTION": "direct"}
     assert python(code, **environment).strip() == str(width)
 

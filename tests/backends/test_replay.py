@@ -1,6 +1,9 @@
 """Record and replay: a plan does what the eager step does, and whatever cannot be replayed stays eager."""
 
 import functools
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -194,6 +197,14 @@ def test_every_shape_has_its_own_plan_up_to_a_limit():
     assert state(replay) == ["Plan"] * 4
 
 
+def test_every_dtype_has_its_own_plan():
+    model = small_network()
+    x = np.random.default_rng(4).integers(-9, 9, (2, 16, 16, 16))
+    for dtype in ("float32", "float64", "int64") * 4:
+        np.testing.assert_array_equal(model.predict_on_batch(x.astype(dtype)), model(x.astype(dtype)).numpy())
+    assert state(model._replays["_infer"]) == ["Plan"] * 3
+
+
 def test_outputs_of_a_run_survive_the_next_run():
     replay = functools.partial(Replay(), lambda x: [ops.exp(tc.Tensor(x))])
     runs = [replay([np.full(3, i, "float32")])[0] for i in range(6)]
@@ -225,7 +236,6 @@ def test_a_failing_step_leaves_recording_off():
     with pytest.raises(ValueError, match="matmul"):
         replay([np.ones((2, 3), "float32")])
     assert backends.default() is backends.host()
-
 
 
 def test_layers_with_a_seed_draw_from_their_own_stream():
@@ -301,20 +311,29 @@ def small_network():
     return tc.Sequential([convolution, tc.layers.Flatten(), tc.layers.Dense(3)])
 
 
+def with_weights_of(model):
+    fresh = small_network()
+    fresh.set_weights(model.get_weights())
+    return fresh
+
+
+def plan_of(model):
+    """The plan of a model's predictions."""
+    (known,) = model._replays["_infer"]._known.values()
+    return known.run
+
+
 def test_predictions_see_weights_that_are_set_or_trained_elsewhere():
     """Predictions keep transformed weights until some weight is overwritten."""
     model, x = small_network(), np.random.default_rng(1).standard_normal((4, 16, 16, 16), dtype="float32")
     head = tc.Sequential([model.layers[0], tc.layers.GlobalAveragePooling2D(), tc.layers.Dense(2)])
 
     def expected():
-        fresh = small_network()
-        fresh.set_weights(model.get_weights())
-        return fresh.predict_on_batch(x)
+        return with_weights_of(model).predict_on_batch(x)
 
     for _ in range(4):
         received = model.predict_on_batch(x)
-    (known,) = model._replays["_infer"]._known.values()
-    assert known.run._preparation
+    assert plan_of(model)._preparation
     model.layers[0].set_weights([w + 0.5 for w in model.layers[0].get_weights()])
     assert (model.predict_on_batch(x) != received).any()
     np.testing.assert_array_equal(model.predict_on_batch(x), expected())
@@ -323,6 +342,95 @@ def test_predictions_see_weights_that_are_set_or_trained_elsewhere():
         head.train_on_batch(x, np.ones((4, 2)))
         np.testing.assert_array_equal(model.predict_on_batch(x), expected())
 
+
+def test_an_interrupted_preparation_is_made_up_for(monkeypatch):
+    model, x = small_network(), np.random.default_rng(1).standard_normal((4, 16, 16, 16), dtype="float32")
+    for _ in range(3):
+        model.predict_on_batch(x)
+    model.layers[0].set_weights([w + 0.5 for w in model.layers[0].get_weights()])
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan_of(model), "_preparation", [interrupt])
+        with pytest.raises(KeyboardInterrupt):
+            model.predict_on_batch(x)
+    received = model.predict_on_batch(x)  # before any other array is overwritten
+    np.testing.assert_array_equal(received, with_weights_of(model).predict_on_batch(x))
+
+
+def test_predictions_see_what_a_failing_step_has_overwritten():
+    model, x = small_network(), np.random.default_rng(1).standard_normal((4, 16, 16, 16), dtype="float32")
+    for _ in range(3):
+        model.predict_on_batch(x)
+    w = model.layers[0].kernel
+    embedding = tc.layers.Embedding(3, 2)
+    embedding(np.zeros((1, 1), "int64"))
+
+    def step(i):
+        w.assign(w * 2.0)
+        return [embedding(i)]
+
+    replay = functools.partial(Replay(), step)
+    for _ in range(3):
+        replay([np.array([[0]])])
+        model.predict_on_batch(x)
+    assert state(replay) == ["Plan"]
+    with pytest.raises(ValueError, match="expected integers"):
+        replay([np.array([[3]])])
+    received = model.predict_on_batch(x)  # before any other array is overwritten
+    np.testing.assert_array_equal(received, with_weights_of(model).predict_on_batch(x))
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_several_python_threads_with_one_model(jit):
+    """Some record while others run the plan."""
+    model = small_network()
+    model.compile("sgd", "mse", jit_compile=jit)
+    images = np.random.default_rng(2).standard_normal((12, 4, 16, 16, 16), dtype="float32")
+    expected = [model(x, training=False).numpy() for x in images]
+    with ThreadPoolExecutor(3) as pool:
+        for one, other in zip(pool.map(model.predict_on_batch, images), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for _ in range(2):  # the last thread to write may have come with a first recording
+        model.predict_on_batch(images[0])
+    assert state(model._replays["_infer"]) == ["Plan"] if jit else not model._replays
+
+
+def test_a_step_that_predicts_with_its_own_model():
+    class Softened(tc.Sequential):
+        def train_step(self, data):
+            x, y = data
+            return super().train_step((x, (y + self.predict_on_batch(x)) / 2))
+
+    def weights(eager):
+        tc.set_seed(0)
+        model = Softened([tc.layers.Dense(3, activation="softmax", input_shape=(6,))])
+        model.compile("sgd", "categorical_crossentropy", run_eagerly=eager, jit_compile=not eager)
+        rng = np.random.default_rng(3)
+        for _ in range(5):
+            model.train_on_batch(rng.random((8, 6), "float32"), np.eye(3, dtype="float32")[rng.integers(0, 3, 8)])
+        if not eager:
+            assert state(model._replays["_update_weights"]) == ["Plan"]
+        return model.get_weights()
+
+    for one, other in zip(weights(True), weights(False), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_memory_of_plans_goes_with_their_model():
+    model, x = small_network(), np.zeros((4, 16, 16, 16), "float32")
+    for _ in range(3):
+        model.predict_on_batch(x)
+    gone = weakref.ref(plan_of(model))
+    gc.collect()
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_planning_does_not_look_at_what_memory_held_before(monkeypatch):

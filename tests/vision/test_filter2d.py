@@ -272,6 +272,8 @@ def test_results_do_not_depend_on_threads():
         ((np.zeros((3, 3)), [["a"]]), ValueError, "kernel of numbers"),
         ((np.zeros((3, 3), np.float32), [[1]], "uint8"), ValueError, "ddepth of a float32 image"),
         ((np.zeros((3, 3)), [[1]], 4), ValueError, "Received: 4"),
+        ((np.zeros((3, 3), np.uint8), [[1]], None), ValueError, "Received: None"),
+        ((np.zeros((3, 3)), np.ones((3, 3)), -1, (0,)), ValueError, "pair (x, y)"),
         ((np.zeros((3, 3)), np.ones((3, 3)), -1, (3, 0)), ValueError, "anchor"),
         ((np.zeros((3, 3)), np.ones((3, 3)), -1, (-2, 0)), ValueError, "anchor"),
         ((np.zeros((3, 3)), [[1]], -1, (-1, -1), 0, "mirror"), ValueError, "reflect101"),

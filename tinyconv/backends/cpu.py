@@ -46,7 +46,7 @@ class CPUBackend(ReferenceBackend):
     """Numba kernels on NumPy arrays (see the module's docstring)."""
 
     name = "cpu"
-    writes = 0  # how often arrays were overwritten, by all tables together
+    last_write = object()  # another one whenever an array was overwritten, by any table
 
     # --- the ways in which primitives get memory and work done; a planner overrides them ------------------------
 
@@ -73,7 +73,7 @@ class CPUBackend(ReferenceBackend):
 
     def assign(self, target: Array, value: Any) -> None:
         super().assign(target, value)
-        CPUBackend.writes += 1
+        CPUBackend.last_write = object()
 
     # --- elementwise: those of _UNARY and _BINARY are attached below ---------------------------------------------
 

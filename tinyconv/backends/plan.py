@@ -9,22 +9,24 @@ replay copies the inputs in and runs the program.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv.backends.cpu import CPUBackend
-from tinyconv.backends.fusion import fuse, makes_constant, overwritten_by, used_by
+from tinyconv.backends.fusion import VIEWS, fuse, makes_constant, overwritten_by, used_by
 from tinyconv.backends.recording import Form, Ref, Step, Trace
 from tinyconv.backends.reference import BINARY, UNARY, Array
 from tinyconv.backends.rewrite import rewrite
 from tinyconv.geometry import Window
 from tinyconv.random import Key
 
-_VIEWS = ("reshape", "transpose", "broadcast_to", "getitem", "astype")
+_VIEWS = (*VIEWS, "astype")  # which may give its argument back
 KEPT = 1 << 26  # bytes of weights in other forms that a plan keeps; for large ones half as many again as they take
 _ALIGNMENT = 64  # bytes of a cache line and of the widest vector
 
@@ -55,13 +57,14 @@ class Plan:
         self._parts = _programs(builder.parts)
         self._changes_arrays = any(overwritten_by(step) for step in trace.steps)
         self._preparation = _programs(builder.preparation)
-        self._prepared = -1  # CPUBackend.writes at that time
+        self._prepared: object = None  # CPUBackend.last_write at that time
         self.programs = [part for part in self._parts if isinstance(part, functools.partial)]
         self._random = builder.random
         # where each key comes from: None is the generator in use, others belong to layers with a seed
         self.sources = [None if key.source is trace.generator else key.source for key in builder.keys]
         self.outputs = [builder.values[n] for n in trace.outputs]
         self.bytes = builder.memory.total
+        _plans.add(self)
 
     def run(self, inputs: Sequence[Array], keys: Sequence[int] = ()) -> list[Array]:
         """Run with new inputs and fresh keys, one from each of ``sources``; returns copies of the outputs."""
@@ -70,15 +73,32 @@ class Plan:
                 np.copyto(target, source)
             for draw, key in zip(self._random, keys, strict=True):
                 draw(key)
-            if self._prepared != CPUBackend.writes:
-                self._prepared = CPUBackend.writes
+            last_write = CPUBackend.last_write
+            if self._prepared is not last_write:
                 for part in self._preparation:
                     part()
-            with np.errstate(all="ignore"):
-                for part in self._parts:
-                    part()
-            CPUBackend.writes += self._changes_arrays
+                self._prepared = last_write
+            try:
+                with np.errstate(all="ignore"):
+                    for part in self._parts:
+                        part()
+            finally:
+                if self._changes_arrays:
+                    CPUBackend.last_write = object()
             return [np.array(output) for output in self.outputs]
+
+
+_plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a child: a thread that the parent alone has may have been in the middle of a run."""
+    for plan in _plans:
+        plan._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Use(NamedTuple):

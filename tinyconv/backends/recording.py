@@ -3,7 +3,7 @@
 While a ``Recorder`` stands in for a backend, an eager computation runs as always and leaves a ``Trace``: its primitives
 in order, with arrays replaced by numbers. A trace holds for other data of the same shapes as long as the computation
 does not look at values. That is not taken on trust: ``Recorder.reads`` tells of values fetched to the host, and two
-recordings of different data must be the same (``Trace.same_as``) before a plan is made of them.
+recordings, as a rule of different data, must be the same (``Trace.same_as``) before a plan is made of them.
 """
 
 from __future__ import annotations

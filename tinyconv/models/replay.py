@@ -1,8 +1,9 @@
 """Replay: a step that is run again and again is recorded from its eager run, then run as a plan.
 
 The step stays what it is, a function of arrays that computes with tensors. Twice it runs eagerly while a recorder looks
-on. When both recordings are the same, what the step did depends on nothing but its inputs and the weights, and from
-then on a plan does the same without Python: a program of kernels (``backends.plan``), or a CUDA graph on the GPU
+on. When both recordings are the same, what the step did depends on nothing but its inputs and the weights (two equal
+batches would not show what a step of one's own computes from its arrays outside of tinyconv), and from then on a plan
+does the same without Python: a program of kernels (``backends.plan``), or a CUDA graph on the GPU
 (``backends.cuda.graph``). A step that looks at values, draws its own random numbers or takes different ways stays
 eager.
 """

@@ -72,9 +72,10 @@ def filter2d(
     last columns (W * C mod 8 or less), OpenCV rounds products and sums apart; and sums beyond 2**31 saturate here.
 
     With more taps OpenCV uses a discrete Fourier transform. Here, from 130 taps on, separable kernels take two passes,
-    and others, where that is cheaper, a short transform of the columns alone. float32 results are off by less than
-    1e-6 times ``sum(abs(kernel)) * max(abs(image))``, as when the taps are added up one after the other, and integers
-    by 1 at most; a NaN or infinite pixel spoils the columns of its window up to three heights of the kernel away.
+    and others, where that is cheaper, a short transform of the columns alone. Sums in float32, before they are rounded
+    to integers, are off by less than 1e-6 times ``sum(abs(kernel)) * max(abs(image))``, as when the taps are added up
+    one after the other. A NaN or infinite pixel spoils the columns of its window up to three heights of the kernel
+    away.
 
     Examples
     --------
@@ -111,7 +112,7 @@ def _types(image: np.ndarray, ddepth: Any) -> tuple[str, str]:
     if isinstance(ddepth, int | np.integer) and not isinstance(ddepth, bool):
         result = source if ddepth == -1 else _DEPTHS.get(int(ddepth), str(ddepth))
     else:
-        result = np.dtype(ddepth).name
+        result = str(ddepth) if ddepth is None else np.dtype(ddepth).name  # NumPy takes None for float64
     if result not in _RESULTS[source]:
         raise ValueError(
             f"ddepth of a {source} image must be -1 or {', '.join(_RESULTS[source])}. Received: {ddepth!r}"
@@ -130,6 +131,8 @@ def _as_kernel(kernel: Any, dtype: str) -> np.ndarray:
 
 def _as_anchor(anchor: Sequence[int], size: tuple[int, ...]) -> tuple[int, int]:
     """The anchor as (row, column)."""
+    if len(anchor) != 2:
+        raise ValueError(f"anchor must be a pair (x, y). Received: {anchor!r}")
     x, y = (operator.index(value) for value in anchor)
     row, column = (n // 2 if value == -1 else value for value, n in zip((y, x), size, strict=True))
     if not (0 <= row < size[0] and 0 <= column < size[1]):
