@@ -251,6 +251,23 @@ def test_threads_and_forks():
     assert output.split() == ["2", "False"]
 
 
+def test_without_more_threads_from_the_system_one_does_all():
+    code = """
+    import threading
+    import numpy as np
+    from tinyconv import backends
+
+    class None_(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    threading.Thread = None_
+    a, b = np.random.default_rng(0).normal(size=(2, 300, 300))
+    print(np.allclose(backends.host().matmul(a, b), a @ b))
+    """
+    assert python(code, NUMBA_NUM_THREADS="2").strip() == "True"
+
+
 def test_a_fork_before_the_first_program_may_have_workers_of_its_own():
     code = """
         import multiprocessing, threading
@@ -387,6 +404,15 @@ def test_second_process_compiles_nothing_until_a_generator_changes(installed):
     source = installed / "tinyconv/backends/kernels/emit.py"
     source.write_text(source.read_text() + "\n# changed\n")
     assert count_compiled(installed) > 0
+
+
+def test_a_cut_off_file_in_the_cache_is_replaced(installed):
+    count_compiled(installed)
+    for ending in ("nbi", "nbc"):
+        for file in (installed / "tinyconv/backends/kernels/__pycache__").glob(f"*.{ending}"):
+            file.write_bytes(file.read_bytes()[:20])
+        assert count_compiled(installed) > 0
+        assert count_compiled(installed) == 0
 
 
 def test_processes_may_fill_the_cache_at_once(installed):

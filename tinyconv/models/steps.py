@@ -234,7 +234,8 @@ class Steps(Layer):
         if self._replayable():
             circumstances = self._circumstances()
             replay = self._replays.setdefault(step.__name__, Replay())
-            found, y_pred, masks = replay(step, arguments, circumstances)
+            with errors_of(self._title):
+                found, y_pred, masks = replay(step, arguments, circumstances)
             if masks is not None:  # a replayed step gives plain tensors
                 remaining = iter(masks)
                 y_pred = map_structure(lambda y: with_mask(y, next(remaining)), y_pred)
@@ -246,11 +247,24 @@ class Steps(Layer):
 
     def _replayable(self) -> bool:
         """Whether steps are recorded: by default if everything in the model is tinyconv's own."""
-        if self.jit_compile == "auto":
+        if not self.built:
+            return False
+        recorded = vars(self).get("_recorded")
+        changed = recorded is None or recorded.latest is not Revised.latest  # what was own may be so no longer
+        if self.jit_compile == "auto" or (self._all_own and changed):
             objective = self.objective.parts() if self.objective else []
             parts = [self, *map(losses.get, objective), *([self.optimizer] if self.optimizer else [])]
-            self.jit_compile = self._all_own = self.built and all(map(is_own, parts))
-        return bool(self.jit_compile) and self.built
+            self.jit_compile = self._all_own = all(map(is_own, parts))
+        return bool(self.jit_compile)
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether every step runs operation by operation and none is recorded; may be set at any time."""
+        return self.jit_compile is False
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self.jit_compile, self._all_own = False if value else "auto", False
 
     def _circumstances(self) -> Hashable:
         """What a recording depends on besides its data: the memory of all weights, and which of them are trained."""

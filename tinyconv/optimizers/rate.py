@@ -16,7 +16,7 @@ from tinyconv.registry import Configurable
 class WithLearningRate(Configurable):
     """What an :class:`Optimizer` knows about its learning rate."""
 
-    unrecorded = frozenset({"iterations", "_put"})
+    unrecorded = frozenset({"iterations", "_gathered", "_put"})
     name: str
     iterations: int  # updates done
     gradient_accumulation_steps: int | None

@@ -7,6 +7,7 @@ So every variant gets a name of its own, which holds its constants and a fingerp
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 import llvmlite
 import numba
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 
 _alive: list[Any] = []  # compiled functions whose addresses may stand in a program
@@ -64,9 +66,14 @@ def function(body: Callable[..., Any], signature: str, **flags: Any) -> Callable
 def _compile(decorator: Any, function: Callable[..., Any], variant: str, *arguments: Any, **options: Any) -> Any:
     """Apply a decorator of Numba, with the disk cache where there is a place for it."""
     function.__qualname__ = "_".join(filter(None, (function.__name__, variant, fingerprint())))
-    try:
-        compiled = decorator(*arguments, cache=True, **options)(function)
-    except Exception:  # no folder, a full disk, a broken file; what is wrong with the code itself comes up again
+    for _ in range(2):
+        try:
+            compiled = decorator(*arguments, cache=True, **options)(function)
+            break
+        except Exception:  # no folder, a full disk, a broken file; what is wrong with the code itself comes up again
+            with contextlib.suppress(Exception):
+                FunctionCache(function).flush()  # a broken file would make every process compile anew
+    else:
         compiled = decorator(*arguments, **options)(function)
     _alive.append(compiled)
     return compiled

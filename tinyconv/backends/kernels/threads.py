@@ -58,7 +58,12 @@ class _Pool:
         try:
             while self._started < workers - 1:
                 arguments = (self._mailbox, self._started + 1)
-                threading.Thread(target=_work(), args=arguments, name="tinyconv worker", daemon=True).start()
+                thread = threading.Thread(target=_work(), args=arguments, name="tinyconv worker", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system gives no more of them
+                    self._usable = False
+                    return False
                 self._started += 1
             counters = np.zeros((len(program), workers + 1, LINE), np.int64)  # tasks taken, tasks done
             _share()(self._mailbox, program, counters, workers)
