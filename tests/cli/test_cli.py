@@ -628,11 +628,13 @@ def test_streams_that_are_closed(closed, code, expected, trained, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("arguments", ["info m", "--version", "info --help"])
-def test_output_that_cannot_be_written_is_code_1(arguments, trained, tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_code_1(arguments, unbuffered, trained, tmp_path):
     (tmp_path / "m").write_bytes((trained[0] / "lenet.tinyconv").read_bytes())
     command = [sys.executable, "-m", "tinyconv", *arguments.split()]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+        around = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, cwd=tmp_path, env=around, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, "tinyconv: error: [Errno 28] No space left on device\n")
 
 

@@ -165,7 +165,7 @@ def test_lambda_finds_its_output_shape():
 
 def test_lambda_is_stored_only_with_a_registered_function():
     layer = layers.Lambda(lambda x: x + 1)
-    with pytest.raises(ValueError, match=r"Only registered .* can be saved.*register"):
+    with pytest.raises(ValueError, match=r"Only functions with a name .* can be saved.*register"):
         layer.get_config()
     assert "lambda" in repr(layer)
 

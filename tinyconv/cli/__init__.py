@@ -61,10 +61,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 class _Output:
-    """Standard output whose reader may go away, as in ``tinyconv train ... | head``: the command goes on, unheard."""
+    """Standard output whose reader may go away, as in ``tinyconv train ... | head``: the command goes on, unheard.
+
+    Other errors come up again when it is flushed: argparse passes over those of its own writing.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._failure: OSError | None = None
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # tables have lines that a terminal may lack
 
@@ -73,13 +77,18 @@ class _Output:
         return len(text)
 
     def flush(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         self._try(self._stream.flush)
 
     def _try(self, do: Callable[..., Any], *arguments: str) -> None:
         try:
             do(*arguments)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # where the rest goes, also on exit
+            if not isinstance(error, BrokenPipeError):
+                self._failure = error
+                raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
