@@ -20,7 +20,8 @@ Where the slides go wrong, this program does not follow them:
 - they write the labels of the features by hand, for two halves of equal size: here the generator tells them.
 
 The slides' exercise is to get above 95 %: ``--exercise`` trains the network on the features with more dropout, a
-penalty on its weights and smaller steps, and then tunes on photos that are turned and shifted, too.
+penalty on its weights and smaller steps, and then tunes on photos that are turned and shifted, too. Of these 400
+photos it gets 379 right, 0.9475.
 
     python -m examples.dogs_and_cats scratch
     python -m examples.dogs_and_cats bottleneck
@@ -250,7 +251,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scaling", choices=["imagenet", "slides"], default="imagenet", help="of pixels for VGG16")
     parser.add_argument("--blocks", type=int, nargs="+", default=[5], choices=range(1, 6), metavar="BLOCK",
                         help="blocks of VGG16 to fine-tune (5)")  # fmt: skip
-    parser.add_argument("--exercise", action="store_true", help="the slides' exercise: more than 95 %% by fine-tuning")
+    parser.add_argument("--exercise", action="store_true", help="the exercise: more dropout, a penalty, turned photos")
     args = parser.parse_args(arguments)
     args.settings = EXERCISE if args.exercise else SLIDES
     if args.quick:  # small pictures, and VGG16 with random weights

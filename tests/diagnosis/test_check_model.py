@@ -74,7 +74,8 @@ def test_trained_weights_are_not_constant():
 
 
 @pytest.mark.parametrize("softmax", [[L.Dense(3, activation="softmax")], [L.Dense(3), L.Activation("softmax")],
-                                     [L.Dense(3), L.Softmax()], [L.Softmax()]])  # fmt: skip
+                                     [L.Dense(3), L.Softmax()], [L.Softmax()], [L.Operation("softmax")],
+                                     [L.Dense(3), L.Operation("softmax")]])  # fmt: skip
 def test_batch_normalisation_right_before_softmax(softmax):
     copies = [L.deserialize(L.serialize(layer)) for layer in softmax]
     model = stack(L.Flatten(), L.Dense(8, activation="relu"), L.BatchNormalization(name="norm"), *copies)

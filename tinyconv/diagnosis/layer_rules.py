@@ -216,12 +216,15 @@ def activation_of(node: Node) -> str | None:
     """Name of what a layer applies at its end; ``None`` where that is not known."""
     if node.kind in ("Softmax", "ReLU"):
         return node.kind.lower()
+    operation = getattr(node.layer, "operation", None)
+    if operation in activations.__all__:  # tinyconv.ops.softmax on a symbolic tensor
+        return str(operation)
     activation = getattr(node.layer, "activation", None)
     return getattr(activation, "__name__", "unknown") if activation is not None else None
 
 
 def _is_softmax(node: Node) -> bool:
-    return node.kind == "Softmax" or getattr(node.layer, "activation", None) is activations.softmax
+    return activation_of(node) == "softmax" or getattr(node.layer, "activation", None) is activations.softmax
 
 
 def times(numbers: Sequence[Any]) -> str:
